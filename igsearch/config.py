@@ -1,0 +1,335 @@
+"""The configuration: one frozen typed model is the truth, `params.yaml` is its resolved form.
+
+Defaults are the `embedded` profile. `profiles/<name>.yaml` overrides defaults, `--set a.b=c` overrides both. An unknown
+key, profile or method is an error that names the nearest one.
+"""
+
+import types
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
+
+from igsearch.errors import UserError, nearest
+from igsearch.provenance import digest_json
+from igsearch.records import BENCHMARKS
+
+PROJECT = Path(__file__).resolve().parent.parent
+PARAMS = Path("params.yaml")
+
+
+class Frozen(BaseModel):
+    """Immutable, and strict about unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class WorldConfig(Frozen):
+    """The synthetic world (profile `embedded`): sizes of one world; training, validation and test draw their own."""
+
+    seed: int = 7
+    works: PositiveInt = 80
+    persons: PositiveInt = 120
+    cities: PositiveInt = 60
+    companies: PositiveInt = 60
+    regions: PositiveInt = 12
+    within_region: float = Field(0.85, ge=0, le=1, description="share of facts that stay within the subject's region")
+    train_questions: PositiveInt = 2000
+    validation_questions: PositiveInt = 200
+    test_questions: PositiveInt = 300
+
+
+class DataConfig(Frozen):
+    """Where corpus and questions come from."""
+
+    corpus: Path = Path("data/corpus.jsonl")
+    questions: Path | None = Path("data/benchmarks")
+    hub: bool = Field(False, description="take the benchmarks from the Hugging Face hub at pinned revisions")
+    synthetic: bool = True
+    train: tuple[str, ...] = ("nq", "hotpotqa", "musique")
+    evaluate: tuple[str, ...] = BENCHMARKS
+    limit: PositiveInt | None = Field(None, description="questions per benchmark; None for all")
+
+
+class RetrievalConfig(Frozen):
+    """BM25 over a Lucene index."""
+
+    k: PositiveInt = 1
+    k1: PositiveFloat = 0.9
+    b: float = Field(0.4, ge=0, le=1)
+    heap: str = "1g"
+    threads: PositiveInt = 1
+
+
+class PolicyConfig(Frozen):
+    """`name` is `tiny`, `smollm2` or a local Hugging Face directory; the sizes are those of the tiny policy."""
+
+    name: str = "tiny"
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    hidden: PositiveInt = 64
+    layers: PositiveInt = 2
+    heads: PositiveInt = 4
+    intermediate: PositiveInt = 128
+    seed: int = 0
+
+
+class RolloutConfig(Frozen):
+    """The turn loop (spec 0.4). All lengths in tokens."""
+
+    prompt: Literal["tiny", "autorefine"] = "tiny"
+    document_template: str = "{text}"
+    max_searches: PositiveInt = 4
+    max_turn_tokens: PositiveInt = 24
+    max_observation_tokens: PositiveInt = 24
+    max_response_tokens: PositiveInt = 160
+    max_prompt_tokens: PositiveInt = 64
+    temperature: PositiveFloat = 1.0
+    batch_size: PositiveInt = 128
+
+
+class WarmStartConfig(Frozen):
+    """Supervised training on imperfect demonstrations, so that formats are known and queries are bad."""
+
+    steps: PositiveInt = 1000
+    batch_size: PositiveInt = 32
+    learning_rate: PositiveFloat = 4e-3
+    right_relation: float = Field(0.6, ge=0, le=1)
+    passage_word: float = Field(0.1, ge=0, le=1, description="share of queries with the word that passages use")
+    right_entity: float = Field(0.6, ge=0, le=1)
+    early_stop: float = Field(0.2, ge=0, le=1)
+    forced_answer: float = Field(0.5, ge=0, le=1, description="share cut and continued with the gold answer")
+    seed: int = 0
+
+
+class StabiliserConfig(Frozen):
+    """The three stages of spec 1.4; None switches a stage off."""
+
+    dead_zone: NonNegativeFloat | None = 0.1
+    negative_scale: NonNegativeFloat | None = 0.5
+    bound: PositiveFloat | None = 3.0
+
+
+class InformationGainConfig(Frozen):
+    """How the information gain of a search step is measured (spec 1.2, 1.3)."""
+
+    draws: PositiveInt = Field(3, description="N, the number of counterfactual pairs")
+    head_tokens: NonNegativeInt = 3
+    head_weight: PositiveFloat = 3.0
+    pool_scope: Literal["other_uid", "other_pair"] = "other_uid"
+    share_draws: bool = Field(False, description="rollouts of a group share the draws at each search index")
+    score_solved_groups: bool = Field(True, description="score groups in which every rollout is right")
+    contexts: Literal["ids", "text"] = Field("ids", description="slices of the rollout's ids, or the released text form")
+    answer_space: Literal["natural", "authors"] = "natural"
+    max_gold_variants: PositiveInt = 1
+    min_document_chars: PositiveInt = 10
+    max_context: PositiveInt = 4096
+    batch_size: PositiveInt = 64
+
+
+class CreditConfig(Frozen):
+    """One training method: the outcome reward, the rule in credit/ and its settings. Advantage by spec 0.2 and 1.4."""
+
+    rule: str = "grpo"
+    reward: Literal["em", "f1", "autorefine"] = "em"
+    normalise_std: bool = Field(True, description="divide the group-centred reward by its standard deviation")
+    alpha: NonNegativeFloat = 0.0
+    information_gain: InformationGainConfig | None = None
+    stabiliser: StabiliserConfig = StabiliserConfig()
+    length_norm: bool = Field(True, description="divide the bonus by the number of query tokens")
+    centre: Literal["none", "group_step"] = Field("none", description="subtract the group's mean at the search index")
+    scale: Literal["none", "batch_std"] = Field("none", description="divide by the batch's standard deviation of raw IG")
+    novelty_gate: bool = Field(False, description="IG counts as 0 where a search brought no new passage")
+
+
+class TrainConfig(Frozen):
+    """GRPO (spec 0.2, 0.3). One learning rate for all methods."""
+
+    steps: PositiveInt = 60
+    prompts_per_step: PositiveInt = 12
+    group_size: PositiveInt = 8
+    learning_rate: PositiveFloat = 7e-4
+    warmup_steps: NonNegativeInt = 0
+    max_grad_norm: PositiveFloat = 1.0
+    beta: NonNegativeFloat = Field(0.0, description="weight of the k3 KL to the reference policy")
+    epsilon: PositiveFloat = 0.2
+    loss: Literal["dapo", "bnpo", "grpo"] = "dapo"
+    mini_batches: PositiveInt = Field(1, description="optimiser updates per batch of rollouts")
+    micro_batch: PositiveInt | None = Field(None, description="rollouts per forward pass; None for all of a mini-batch")
+    checkpoint_every: PositiveInt = 20
+    validate_every: PositiveInt = 10
+    validation_questions: NonNegativeInt = 200
+    dtype: Literal["float32", "bfloat16"] = "float32"
+
+
+class EvaluationConfig(Frozen):
+    """Greedy decoding, one sample, every question."""
+
+    batch_size: PositiveInt = 256
+    max_answer_tokens: PositiveInt = Field(32, description="for `direct` and `rag`")
+
+
+class BenchmarkConfig(Frozen):
+    """The full benchmark: methods x seeds."""
+
+    methods: tuple[str, ...] = ("grpo", "ig_search", "ig_search_shared")
+    seeds: tuple[int, ...] = (0, 1, 2)
+    workers: PositiveInt = 2
+
+
+_SHARED = CreditConfig(
+    rule="ig_search",
+    alpha=0.5,
+    information_gain=InformationGainConfig(
+        draws=1, head_tokens=0, head_weight=1.0, share_draws=True, score_solved_groups=False
+    ),
+    stabiliser=StabiliserConfig(dead_zone=None, negative_scale=None, bound=3.0),
+    length_norm=False,
+    centre="group_step",
+    scale="batch_std",
+    novelty_gate=True,
+)
+
+METHODS: dict[str, CreditConfig] = {
+    "grpo": CreditConfig(),
+    "ig_search": CreditConfig(rule="ig_search", alpha=0.3, information_gain=InformationGainConfig()),
+    "ig_search_shared": _SHARED,
+}
+
+
+class Config(Frozen):
+    """Everything a result depends on."""
+
+    profile: str = "embedded"
+    world: WorldConfig = WorldConfig()
+    data: DataConfig = DataConfig()
+    retrieval: RetrievalConfig = RetrievalConfig()
+    policy: PolicyConfig = PolicyConfig()
+    rollout: RolloutConfig = RolloutConfig()
+    warm_start: WarmStartConfig | None = WarmStartConfig()
+    train: TrainConfig = TrainConfig()
+    methods: dict[str, CreditConfig] = METHODS
+    evaluation: EvaluationConfig = EvaluationConfig()
+    benchmark: BenchmarkConfig = BenchmarkConfig()
+
+    def method(self, name: str) -> CreditConfig:
+        """The settings of a method; UserError naming the nearest one where there is none of that name."""
+        if name not in self.methods:
+            raise UserError(f"unknown method {name!r} {nearest(name, self.methods)}")
+        return self.methods[name]
+
+    def resolved(self) -> dict[str, Any]:
+        """The plain data of params.yaml."""
+        return self.model_dump(mode="json")
+
+    @property
+    def digest(self) -> str:
+        """Digest of the resolved form."""
+        return digest_json(self.resolved())
+
+    def to_yaml(self) -> str:
+        """The text of params.yaml."""
+        return yaml.safe_dump(self.resolved(), sort_keys=False, allow_unicode=True)
+
+
+def benchmark_id(name: str) -> str:
+    """`name` itself if it is a benchmark id; UserError naming the nearest one otherwise."""
+    if name not in BENCHMARKS:
+        raise UserError(f"unknown benchmark {name!r} {nearest(name, BENCHMARKS)}")
+    return name
+
+
+def _merge(base: dict[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in override.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if content is not None and not isinstance(content, dict):
+        raise UserError(f"{path} must hold a mapping of settings, not {type(content).__name__}")
+    return content or {}
+
+
+def profiles() -> dict[str, Path]:
+    """The profiles by name: those of ./profiles, then those of the project."""
+    folders = (PROJECT / "profiles", Path("profiles"))
+    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.yaml"))}
+
+
+def _parse_set(item: str) -> dict[str, Any]:
+    key, separator, text = item.partition("=")
+    if not separator or not key:
+        raise UserError(f"--set {item!r}: write it as section.key=value")
+    try:
+        value: Any = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"--set {item!r}: the value is not valid YAML") from error
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return dict(value)
+
+
+def _model_of(annotation: Any) -> type[BaseModel] | None:
+    """The model class within an annotation such as `X | None` or `dict[str, X]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) in (Union, types.UnionType, dict):
+        return next((model for model in map(_model_of, get_args(annotation)) if model), None)
+    return None
+
+
+def _keys_at(location: tuple[int | str, ...]) -> list[str]:
+    """The keys that are allowed where `location` (a path into Config) ends."""
+    model: type[BaseModel] = Config
+    for part in location:
+        named = model.model_fields.get(str(part))
+        model = (_model_of(named.annotation) if named else None) or model
+    return list(model.model_fields)
+
+
+def _explain(error: ValidationError) -> UserError:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return UserError(f"unknown key {where!r} {nearest(str(first['loc'][-1]), _keys_at(first['loc'][:-1]))}")
+    return UserError(f"setting {where!r}: {first['msg']} (got {first.get('input')!r})")
+
+
+def build(data: Mapping[str, Any]) -> Config:
+    """A Config from plain data laid over the defaults. UserError names the first bad key and the nearest good one."""
+    try:
+        config = Config.model_validate(_merge(Config().resolved(), data))
+    except ValidationError as error:
+        raise _explain(error) from error
+    for name in (*config.data.train, *config.data.evaluate):
+        benchmark_id(name)
+    for name in config.benchmark.methods:
+        config.method(name)
+    return config
+
+
+def load(profile: str | None = None, overrides: Iterable[str] = (), params: Path = PARAMS) -> Config:
+    """The resolved configuration.
+
+    With `profile`: the defaults under that profile. Without: `params.yaml` where it exists, else the defaults.
+    `overrides` are `a.b=c` settings with YAML values, applied last.
+    """
+    data: dict[str, Any] = {}
+    if profile is not None:
+        known = profiles()
+        if profile not in known:
+            raise UserError(f"unknown profile {profile!r} {nearest(profile, known)}")
+        data = {**_read_yaml(known[profile]), "profile": profile}
+    elif params.exists():
+        data = _read_yaml(params)
+    for item in overrides:
+        data = _merge(data, _parse_set(item))
+    return build(data)

@@ -1,0 +1,123 @@
+"""Digests, atomic writes and stage cards: what was made from what, and whether it is still up to date."""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from igsearch.errors import UserError
+
+
+def digest_text(text: str) -> str:
+    """sha256 of a text, in hex."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def digest_json(value: Any) -> str:
+    """sha256 of a JSON value in canonical form: sorted keys, no white space."""
+    return digest_text(json.dumps(value, sort_keys=True, separators=(",", ":"), default=str))
+
+
+def digest_file(path: Path) -> str:
+    """sha256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_tree(path: Path) -> str:
+    """sha256 over the names and bytes of a file or of all files below a folder."""
+    if path.is_file():
+        return digest_file(path)
+    files = sorted(p for p in path.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+    return digest_json([[p.relative_to(path).as_posix(), digest_file(p)] for p in files])
+
+
+def git_commit(folder: Path | None = None) -> str:
+    """The commit of the working tree, with `-dirty` where it has changes; `unknown` outside git."""
+    run = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"], cwd=folder, capture_output=True, text=True
+    )
+    return run.stdout.strip() if run.returncode == 0 and run.stdout.strip() else "unknown"
+
+
+_WRITE_ERRORS = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR}
+
+
+def _unwritable(path: Path, error: OSError) -> UserError:
+    return UserError(f"cannot write {path}: {error.strerror or error}; free space or choose another output folder")
+
+
+@contextmanager
+def atomic_path(target: Path) -> Iterator[Path]:
+    """A temporary path beside `target`, for a file or a folder, renamed onto it when the block succeeds.
+
+    A failed block leaves `target` as it was and nothing beside it. Raises UserError where the folder cannot be written.
+    """
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        if temporary.is_dir() and target.is_dir():
+            old = target.with_name(f".{target.name}.{os.getpid()}.old")
+            target.rename(old)
+            temporary.rename(target)
+            shutil.rmtree(old)
+        else:
+            temporary.replace(target)
+    except OSError as error:
+        if error.errno in _WRITE_ERRORS:
+            raise _unwritable(target, error) from error
+        raise
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically, with "\\n" line ends on every system."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write indented, key-sorted JSON atomically."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What a stage leaves behind: the digest of what went in, of each output, the command and the commit."""
+
+    stage: str
+    input_digest: str
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
+    command: str
+    commit: str
+    run_id: str | None = None  # the MLflow run the stage owns
+
+    def write(self, path: Path) -> None:
+        """Write the card as JSON, atomically."""
+        write_json(path, asdict(self))
+
+    @classmethod
+    def read(cls, path: Path) -> "Card | None":
+        """The card at `path`, or None where there is none or it is not one (an interrupted or foreign file)."""
+        try:
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
+        except (FileNotFoundError, json.JSONDecodeError, TypeError):
+            return None
+
+
+def module_digest(package_root: Path, names: tuple[str, ...]) -> str:
+    """Digest of igsearch modules, given as paths below the package: `("credit", "rollout/protocol.py")`."""
+    return digest_json([[name, digest_tree(package_root / name)] for name in sorted(names)])
