@@ -58,7 +58,8 @@ class Span:
 
     `start:end` holds every token that overlaps the inner text; `outer_start:outer_end` also those of the tags (for
     documents: the whole injected observation with its blank lines). `step` is the search step it belongs to, from 0:
-    a query, its documents and the refine that follows share one; -1 where it belongs to none.
+    a query, its documents and the refine that follows share one; -1 where it belongs to none. `text` is the inner text,
+    stripped: where a token holds more than one thing, the tokens of `start:end` spell more than that.
     """
 
     kind: SpanKind
@@ -67,6 +68,7 @@ class Span:
     outer_start: int
     outer_end: int
     step: int = -1
+    text: str = ""
 
 
 class EndReason(StrEnum):

@@ -1,0 +1,112 @@
+"""What the policy is told, and how it becomes token ids.
+
+*Trusted* text is ours: its tags and chat markers become special tokens where the tokenizer has such. Questions and
+passages are *untrusted*: `Policy.encode` makes plain tokens of whatever they contain, so that a question with
+`<|im_end|>` in it stays inside the user's message. The two are encoded apart and joined as ids.
+
+The instruction describes AutoRefine's cycle (arXiv 2505.11277) in our own words. The tiny policy knows neither English
+nor chat: its prompt is the question alone.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from igsearch.config import RolloutConfig
+from igsearch.policy.base import Policy
+
+_SLOT = re.compile(r"\[\[slot:(\w+)\]\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """The fixed texts of a prompt style: `{question}` is a slot of `agent`; the others are written as they stand."""
+
+    agent: str
+    documents_open: str
+    documents_close: str
+    correction: str
+
+
+_AGENT = """Answer the question at the end by searching an encyclopedia. Mark everything you write with tags.
+
+First reason about what you know and what is missing: <think> your reasoning </think>
+Then ask for the missing fact with a short query: <search> your query </search>
+The system replies with passages between <documents> and </documents>; never write these yourself.
+Then keep what matters for the question: <refine> the useful facts </refine>
+Search again whenever a fact is still missing. As soon as you know enough, finish with the answer alone, \
+in a few words: <answer> your answer </answer>
+
+Example
+Question: In which country was the director of Solaris born?
+<think> I need the director of Solaris first. </think>
+<search> director of the film Solaris </search>
+<documents>Doc 1(Title: Solaris (1972 film)) Solaris is a film directed by Andrei Tarkovsky.</documents>
+<refine> Andrei Tarkovsky directed Solaris. </refine>
+<search> Andrei Tarkovsky birthplace </search>
+<documents>Doc 1(Title: Andrei Tarkovsky) Tarkovsky was born in Zavrazhye in the Soviet Union.</documents>
+<refine> Tarkovsky was born in the Soviet Union. </refine>
+<answer> the Soviet Union </answer>
+
+Question: {question}"""
+
+_CORRECTION = """
+That holds no complete search and no complete answer. Write <search> query </search> to look something up, or \
+<answer> answer </answer> to finish.
+"""
+
+STYLES: Mapping[str, Style] = {
+    # The tiny vocabulary has neither line breaks nor the words of a correction: an invalid turn simply goes on.
+    "tiny": Style(agent="{question}", documents_open="<documents>", documents_close="</documents>", correction=""),
+    "autorefine": Style(
+        agent=_AGENT,
+        documents_open="\n\n<documents>",
+        documents_close="</documents>\n\n",
+        correction=_CORRECTION,
+    ),
+}
+
+
+def trusted_ids(policy: Policy, text: str) -> list[int]:
+    """Ids of text that is ours: tags and chat markers become single tokens where the tokenizer has them."""
+    return list(policy.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=False)) if text else []
+
+
+def question_text(policy: Policy, text: str) -> str:
+    """The question stripped, with a "?" at its end where the tokenizer knows that character."""
+    stripped = text.strip()
+    known = policy.tokenizer.convert_tokens_to_ids("?") not in (None, policy.tokenizer.unk_token_id)
+    return f"{stripped}?" if known and not stripped.endswith("?") else stripped
+
+
+def _conversation(policy: Policy, message: str) -> str:
+    """The message as the single user message of the tokenizer's chat template; as it stands where there is none."""
+    tokenizer = policy.tokenizer
+    if not tokenizer.chat_template:
+        return message
+    turns = [{"role": "user", "content": message}]
+    return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+
+
+def _first_ids(policy: Policy) -> list[int]:
+    """The beginning-of-sequence token where the tokenizer asks for one; a chat template writes its own."""
+    bos = policy.tokenizer.bos_token_id
+    added = policy.tokenizer.encode("")
+    return [bos] if not policy.tokenizer.chat_template and bos is not None and added[:1] == [bos] else []
+
+
+def message_ids(policy: Policy, message: str, values: Mapping[str, str]) -> list[int]:
+    """Ids of a user message in which each `{name}` slot is filled with an untrusted value, encoded apart."""
+    slotted = message
+    for name in values:
+        slotted = slotted.replace(f"{{{name}}}", f"[[slot:{name}]]")
+    ids = _first_ids(policy)
+    for place, part in enumerate(_SLOT.split(_conversation(policy, slotted))):
+        ids += policy.encode(values[part]) if place % 2 else trusted_ids(policy, part)
+    return ids
+
+
+def prompt_ids(policy: Policy, question: str, config: RolloutConfig) -> list[int]:
+    """The prompt of the search agent, cut on the left to `max_prompt_tokens`."""
+    values = {"question": question_text(policy, question)}
+    return message_ids(policy, STYLES[config.prompt].agent, values)[-config.max_prompt_tokens :]
