@@ -8,6 +8,10 @@ class UserError(Exception):
     """Bad input. The command line prints its message alone and exits with code 2."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, with a sentence naming what was kept. The command line prints it and exits with code 130."""
+
+
 def nearest(name: str, choices: Iterable[str]) -> str:
     """A clause naming the closest choice, or all of them: `(did you mean 'hotpotqa'?)`."""
     known = sorted(choices)

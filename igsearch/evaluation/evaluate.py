@@ -1,0 +1,231 @@
+"""Ask a policy every question of the benchmarks, greedily, and keep one record and one trajectory per question.
+
+Finished chunks of questions are kept in a work folder named by everything the answers depend on, so an evaluation that
+was interrupted or killed goes on where it stopped. Chunks never enter a mean: `summary.summarise` sees records only.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from igsearch import inference
+from igsearch.config import Config, benchmark_id
+from igsearch.errors import Interrupted, UserError, nearest
+from igsearch.evaluation import store
+from igsearch.evaluation.contract import Contract, make
+from igsearch.evaluation.summary import summarise
+from igsearch.policy.base import Policy
+from igsearch.provenance import digest_json, module_digest, write_json
+from igsearch.records import BENCHMARKS, EndReason, Episode, Question, QuestionRecord
+from igsearch.retrieval.base import Retriever
+from igsearch.rewards.answer import cover_em, exact_match, f1
+from igsearch.rollout.transcript import trajectory
+from igsearch.text import contains_answer
+
+PACKAGE = Path(__file__).resolve().parent.parent
+DEPENDS_ON = (
+    "evaluation/evaluate.py",
+    "inference",
+    "policy",
+    "records.py",
+    "retrieval",
+    "rewards/answer.py",
+    "rollout",
+    "seeds.py",
+    "text.py",
+)
+"""The modules of igsearch that an answer depends on: chunks made by other versions of them are not reused."""
+
+Progress = Callable[[int, int], None]
+"""`progress(done, total)`, in questions, after each chunk."""
+
+Rows = Callable[[Sequence[Question]], Iterable[dict[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an evaluation gave: the summary on disk, the records, and how much of it was done now.
+
+    seconds: wall time of this call. reused: questions taken from chunks of an earlier, interrupted call.
+    """
+
+    summary: dict[str, Any]
+    records: list[QuestionRecord]
+    seconds: float = 0.0
+    reused: int = 0
+
+
+def _retrieval_hit(episode: Episode) -> bool | None:
+    """Whether any retrieved passage holds a gold answer as whole words; None where nothing was searched."""
+    if not episode.steps:
+        return None
+    passages = (hit.passage for step in episode.steps for hit in step.hits)
+    return any(contains_answer(f"{p.title}\n{p.text}", episode.question.answers) for p in passages)
+
+
+def _first_query_useful(episode: Episode) -> bool | None:
+    """Whether the first query brought a passage with the first fact of the chain; None where that is unknown."""
+    facts = episode.question.metadata.get("chain")
+    if not facts or not episode.steps:
+        return None
+    return any(hit.passage.id in facts[0] for hit in episode.steps[0].hits)
+
+
+def record(episode: Episode, contract: str, policy: str) -> QuestionRecord:
+    """What one episode says of its question. `contract` and `policy` are digests."""
+    question, prediction = episode.question, episode.prediction
+    return QuestionRecord(
+        uid=question.uid,
+        benchmark=question.benchmark,
+        question=question.text,
+        answers=question.answers,
+        hops=question.hops,
+        prediction=prediction,
+        em=exact_match(prediction, question.answers),
+        f1=f1(prediction, question.answers),
+        cover_em=cover_em(prediction, question.answers),
+        searches=len(episode.steps),
+        searches_without_new_passage=sum(step.new_passages == 0 for step in episode.steps),
+        sampled_tokens=episode.sampled_tokens,
+        retrieval_hit=_retrieval_hit(episode),
+        first_query_useful=_first_query_useful(episode),
+        end=episode.end,
+        contract=contract,
+        policy=policy,
+    )
+
+
+def records(episodes: Sequence[Episode], contract: str, policy: str) -> list[QuestionRecord]:
+    """One record per episode, in order."""
+    return [record(episode, contract, policy) for episode in episodes]
+
+
+def select(
+    questions: Mapping[str, Sequence[Question]], limit: int | None
+) -> tuple[dict[str, list[Question]], list[str]]:
+    """The questions to ask, in the order of BENCHMARKS, and the reasons for which they are not the whole evaluation.
+
+    `limit` takes the first questions of each benchmark. UserError for an unknown or empty benchmark, or for none.
+    """
+    for name in questions:
+        benchmark_id(name)
+        if not questions[name]:
+            raise UserError(f"benchmark {name!r} has no questions; prepare it again or leave it out of data.evaluate")
+    if not questions:
+        raise UserError("there is nothing to evaluate: data.evaluate names no benchmark")
+    chosen = {name: list(questions[name][:limit]) for name in BENCHMARKS if name in questions}
+    reasons = [f"{len(chosen)} of the {len(BENCHMARKS)} benchmarks"] if len(chosen) < len(BENCHMARKS) else []
+    if any(len(chosen[name]) < len(questions[name]) for name in chosen):
+        reasons.append(f"at most {limit} questions per benchmark")
+    return chosen, reasons
+
+
+def _chunks(questions: Mapping[str, Sequence[Question]], size: int) -> dict[str, Sequence[Question]]:
+    """Chunks of at most `size` questions of one benchmark, by file name, in order."""
+    return {
+        f"{name}-{start:06d}.jsonl": asked[start : start + size]
+        for name, asked in questions.items()
+        for start in range(0, len(asked), size)
+    }
+
+
+def _read_chunk(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open(encoding="utf-8", newline="\n") as file:
+        yield from map(json.loads, file)
+
+
+def _ask(chunks: Mapping[str, Sequence[Question]], folder: Path, rows_of: Rows, progress: Progress | None) -> int:
+    """Fill `folder` with the rows of every chunk and return how many questions were there already."""
+    done, reused, total = 0, 0, sum(map(len, chunks.values()))
+    try:
+        for name, asked in chunks.items():
+            if (folder / name).exists():
+                reused += len(asked)
+            else:
+                store.write_jsonl(folder / name, rows_of(asked))
+            done += len(asked)
+            if progress:
+                progress(done, total)
+    except KeyboardInterrupt as error:
+        kept = f"they are kept in {folder} and the same command goes on from there" if done else "nothing was kept"
+        raise Interrupted(f"interrupted after {done} of {total} questions; {kept}") from error
+    return reused
+
+
+def _failures(made: Sequence[QuestionRecord]) -> list[str]:
+    failed = sum(each.end is EndReason.RETRIEVER_FAILED for each in made)
+    return (
+        [f"the retriever failed on {failed} of {len(made)} questions, which are left out of the means"]
+        if failed
+        else []
+    )
+
+
+def _assemble(
+    out: Path, subject: store.Subject, contract: Contract, chunks: Sequence[Path], reasons: Sequence[str]
+) -> Outcome:
+    """Write the evaluation folder from its finished chunks; trajectories pass through one at a time."""
+    made: list[QuestionRecord] = []
+
+    def trajectories() -> Iterator[Any]:
+        for row in chain.from_iterable(map(_read_chunk, chunks)):
+            made.append(store.record_from_json(row["record"]))
+            yield row["trajectory"]
+
+    store.write_jsonl(out / store.TRAJECTORIES, trajectories())
+    summary = {"subject": asdict(subject), "partial": [*reasons, *_failures(made)], **summarise(made)}
+    store.write_records(out / store.RECORDS, made)
+    write_json(out / store.CONTRACT, contract.as_json())
+    write_json(out / store.SUMMARY, summary)
+    return Outcome(summary, made)
+
+
+def _work_folder(base: Path, subject: store.Subject, contract: Contract, policy_digest: str, chunk: int) -> Path:
+    """Where the finished chunks of one evaluation lie: below `base`, named by all that its answers depend on."""
+    key = [subject.inference, contract.digest, policy_digest, chunk, module_digest(PACKAGE, DEPENDS_ON)]
+    return base / digest_json(key)[:16]
+
+
+def evaluate(
+    policy: Policy,
+    retriever: Retriever,
+    questions: Mapping[str, Sequence[Question]],
+    config: Config,
+    subject: store.Subject,
+    out: Path,
+    *,
+    corpus_digest: str,
+    policy_digest: str,
+    work: Path | None = None,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Evaluate `subject` on its benchmarks and write the folder `out`.
+
+    questions: all questions of each benchmark; `config.data.limit` is applied here, so that a cut is marked. work:
+    where chunks are kept until `out` is complete (default: beside it). Raises UserError for an unknown way of answering or
+    an empty benchmark, and Interrupted, naming the kept chunks, on Ctrl-C.
+    """
+    if subject.inference not in inference.METHODS:
+        raise UserError(
+            f"unknown inference method {subject.inference!r} {nearest(subject.inference, inference.METHODS)}"
+        )
+    answer, started = inference.METHODS[subject.inference], time.monotonic()
+    chosen, reasons = select(questions, config.data.limit)
+    contract, size = make(corpus_digest, chosen, config), config.evaluation.batch_size
+
+    def rows_of(asked: Sequence[Question]) -> Iterator[dict[str, Any]]:
+        for episode in answer(policy, retriever, asked, config):
+            made = record(episode, contract.digest, policy_digest)
+            yield {"record": store.record_json(made), "trajectory": trajectory(episode, policy)}
+
+    base = work or out.with_name(f".{out.name}.work")
+    folder, chunks = _work_folder(base, subject, contract, policy_digest, size), _chunks(chosen, size)
+    reused = _ask(chunks, folder, rows_of, progress)
+    outcome = _assemble(out, subject, contract, [folder / name for name in chunks], reasons)
+    shutil.rmtree(folder if work else base)
+    return replace(outcome, seconds=time.monotonic() - started, reused=reused)

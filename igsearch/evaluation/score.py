@@ -1,0 +1,92 @@
+"""Score a JSONL file of predictions, whoever made them, by the metrics of the tables."""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from igsearch.errors import UserError
+from igsearch.rewards.answer import cover_em, exact_match, f1
+
+FIELDS = ("prediction", "pred")
+
+_SAID = {
+    "null": "{n} of {total} predictions are null and score 0",
+    "blank": "{n} gold answers are null or blank and are ignored",
+    "golds": "{n} of {total} records have no gold answer and score 0",
+}
+
+
+def _text(value: Any, where: str, field: str) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise UserError(f"{where}: {field!r} holds {json.dumps(value)[:60]}; give text")
+    return str(value)
+
+
+def _prediction(row: Mapping[str, Any], where: str) -> str | None:
+    field = next((name for name in FIELDS if name in row), None)
+    if field is None:
+        raise UserError(f"{where}: no 'prediction' (or 'pred') field; each line needs one")
+    return None if row[field] is None else _text(row[field], where, field)
+
+
+def _answers(row: Mapping[str, Any], where: str) -> list[str | None]:
+    if "golden_answers" not in row:
+        raise UserError(f"{where}: no 'golden_answers' field; each line needs one")
+    golds = row["golden_answers"]
+    listed = golds if isinstance(golds, list) else [] if golds is None else [golds]
+    return [None if gold is None else _text(gold, where, "golden_answers") for gold in listed]
+
+
+def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """`file:line` and object of each line that is not blank. Lines end at "\\n" alone: records may hold U+2028."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; give a JSONL file of predictions") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from error
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise UserError(f"{path}:{number}: not valid JSON ({error.msg}); write one object a line") from error
+        if not isinstance(row, dict):
+            raise UserError(f"{path}:{number}: a JSON object is needed, not {type(row).__name__}")
+        yield f"{path}:{number}", row
+
+
+def _score(row: Mapping[str, Any], where: str, seen: Counter[str]) -> dict[str, Any]:
+    prediction, listed = _prediction(row, where), _answers(row, where)
+    answers = [gold for gold in listed if gold is not None and gold.strip()]
+    seen.update(null=int(prediction is None), blank=len(listed) - len(answers), golds=int(not answers))
+    scores = {"em": exact_match, "f1": f1, "cover_em": cover_em}
+    figures = {name: score(prediction, answers) if answers else 0.0 for name, score in scores.items()}
+    return {
+        **({"id": row["id"]} if "id" in row else {}),
+        "prediction": prediction,
+        "golden_answers": answers,
+        **figures,
+    }
+
+
+def score_file(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Summary `{"n", "em", "f1", "cover_em"}` and one scored record per line `{"prediction"|"pred", "golden_answers"}`.
+
+    A null prediction and a record without gold answers score 0 and count in `n`; how many there were goes to stderr.
+    Raises UserError, naming file and line, for a line of another form, and for a file without records.
+    """
+    seen: Counter[str] = Counter()
+    scored = [_score(row, where, seen) for where, row in _lines(path)]
+    if not scored:
+        raise UserError(f"{path} holds no record; write one object a line")
+    for kind, sentence in _SAID.items():
+        if seen[kind]:
+            print(f"{path}: {sentence.format(n=seen[kind], total=len(scored))}", file=sys.stderr)
+    means = {name: fmean(row[name] for row in scored) for name in ("em", "f1", "cover_em")}
+    return {"n": len(scored), **means}, scored
