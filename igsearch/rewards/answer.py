@@ -1,0 +1,81 @@
+"""Outcome rewards and answer metrics, as in FlashRAG and Search-R1.
+
+    EM = 1 if norm(prediction) = norm(alias)        cover-EM = 1 if norm(alias) is a substring of norm(prediction)
+    F1 = 2PR / (P + R) over the bags of normalised words; yes, no and noanswer match only themselves
+
+each the maximum over the aliases. AutoRefine's staircase (arXiv 2505.11277): F1 where it is positive; 0.1 where it is 0
+but a gold answer stands in the refine blocks; 0 without a complete answer.
+
+No prediction (None) and no gold answer score 0 everywhere; an empty prediction is a prediction. Cover-EM compares
+characters, not whole words as retrieval hits do: "l" is covered by every word with an l, and an alias of which
+normalisation leaves nothing is covered by every prediction.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
+
+from igsearch.records import EndReason, Episode, SpanKind
+from igsearch.text import normalize_answer
+
+RewardKind = Literal["em", "f1", "autorefine"]
+VERDICTS = frozenset({"yes", "no", "noanswer"})
+REFINE_REWARD = 0.1
+
+
+def _best(prediction: str | None, answers: Sequence[str], metric: Callable[[str, str], float]) -> float:
+    """The best of a metric of two normalised texts over the aliases."""
+    if prediction is None:
+        return 0.0
+    said = normalize_answer(prediction)
+    return max((metric(said, normalize_answer(answer)) for answer in answers), default=0.0)
+
+
+def _word_f1(said: str, gold: str) -> float:
+    if said != gold and (said in VERDICTS or gold in VERDICTS):
+        return 0.0
+    said_words, gold_words = said.split(), gold.split()
+    common = sum((Counter(said_words) & Counter(gold_words)).values())
+    return 2 * common / (len(said_words) + len(gold_words)) if common else 0.0
+
+
+def exact_match(prediction: str | None, answers: Sequence[str]) -> float:
+    """1 if the prediction equals an alias after normalisation, else 0."""
+    return _best(prediction, answers, lambda said, gold: float(said == gold))
+
+
+def f1(prediction: str | None, answers: Sequence[str]) -> float:
+    """Word F1 in [0, 1] against the best alias."""
+    return _best(prediction, answers, _word_f1)
+
+
+def cover_em(prediction: str | None, answers: Sequence[str]) -> float:
+    """1 if an alias is a substring of the prediction after normalisation, else 0."""
+    return _best(prediction, answers, lambda said, gold: float(gold in said))
+
+
+def autorefine(prediction: str | None, answers: Sequence[str], refines: Iterable[str]) -> float:
+    """AutoRefine's staircase over the final answer and the texts of the refine blocks."""
+    if prediction is None:
+        return 0.0
+    noted = normalize_answer(" ".join(refines))
+    golds = [gold for gold in map(normalize_answer, answers) if gold]
+    return f1(prediction, answers) or REFINE_REWARD * any(gold in noted for gold in golds)
+
+
+def outcome_reward(
+    kind: RewardKind, prediction: str | None, answers: Sequence[str], refines: Iterable[str] = ()
+) -> float:
+    """The outcome reward of one rollout, in [0, 1]."""
+    if kind == "autorefine":
+        return autorefine(prediction, answers, refines)
+    return {"em": exact_match, "f1": f1}[kind](prediction, answers)
+
+
+def episode_reward(kind: RewardKind, episode: Episode) -> float:
+    """The outcome reward of an episode; NaN (no reward, not a reward of 0) where the retriever broke it off."""
+    if episode.end is EndReason.RETRIEVER_FAILED:
+        return math.nan
+    refines = [span.text for span in episode.spans_of(SpanKind.REFINE)]
+    return outcome_reward(kind, episode.prediction, episode.question.answers, refines)

@@ -1,0 +1,250 @@
+"""The information gain of a search: how much its documents raise the log-probability of the gold answer.
+
+    IG_t = s(C_real(t)) - (1/N) * sum_j s(C_rand(t, j)),    s(C) = sum_m w_m * log p(a_m | C, a_<m) / sum_m w_m
+
+Source: IG-Search (arXiv 2604.15148) and the authors' released scorer. C_real(t) is everything up to the first search,
+then query, documents and refine of the steps up to t; thoughts after the first search are left out. C_rand(t, j) is the
+same with documents and refine of step t replaced, together, by those of another rollout's step. The policy that made
+the rollouts scores, without gradient; the first `head_tokens` tokens of the answer weigh `head_weight`, the others 1.
+As the authors say themselves, this is a log-likelihood ratio, not Shannon's information gain.
+
+This is the plain form: one row per context. Deviations: contexts are slices of the rollout's own ids and the space
+before the answer is part of the answer (`contexts="text"`, `answer_space="authors"` give the released form); pairs come
+from other questions; every draw is seeded by what it is drawn for, from a sorted pool; equal rows are scored once.
+"""
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from igsearch.config import InformationGainConfig
+from igsearch.policy.base import Policy
+from igsearch.policy.score import score
+from igsearch.records import Episode, SpanKind
+from igsearch.rewards.contexts import Block, Form, Ids, answer_ids, form_of, outcome_of, until_query
+from igsearch.seeds import generator
+
+Key = tuple[int | str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StepGain:
+    """The information gain of one search step in nats, its parts, and how many of its contexts lost their beginning."""
+
+    gain: float
+    real: float
+    random: tuple[float, ...]
+    truncated: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """What one search step brought: its documents block, and the refine that followed (empty without one)."""
+
+    uid: str
+    rollout: int
+    step: int
+    documents: Block
+    refine: Block
+
+    @property
+    def content(self) -> tuple[Block, Block]:
+        """What stands in for another step's outcome."""
+        return self.documents, self.refine
+
+
+def weighted_mean(logprobs: torch.Tensor, head_tokens: int, head_weight: float) -> float:
+    """Mean of an answer's token log-probabilities [M], the first `head_tokens` weighing more; 0 where M = 0."""
+    weights = torch.ones(len(logprobs), dtype=torch.float64)
+    weights[:head_tokens] = head_weight
+    return float((weights * logprobs.double().cpu()).sum() / weights.sum()) if len(logprobs) else 0.0
+
+
+def _scorable(episode: Episode, step: int, config: InformationGainConfig) -> bool:
+    documents = episode.span_at(SpanKind.DOCUMENTS, step)
+    has_query = episode.span_at(SpanKind.SEARCH, step) is not None
+    return has_query and documents is not None and len(documents.text) >= config.min_document_chars
+
+
+def _pair(form: Form, episode: Episode, step: int) -> Pair:
+    return Pair(episode.question.uid, episode.rollout, step, *outcome_of(form, episode, step))
+
+
+def pool_of(policy: Policy, episodes: Iterable[Episode], config: InformationGainConfig) -> list[Pair]:
+    """The pairs of all steps whose documents have `min_document_chars`, sorted by (uid, rollout, step)."""
+    form = form_of(policy, config)
+    pairs = [
+        _pair(form, episode, step)
+        for episode in episodes
+        for step in range(len(episode.steps))
+        if _scorable(episode, step, config)
+    ]
+    return sorted(pairs, key=lambda pair: (pair.uid, pair.rollout, pair.step))
+
+
+def _candidates(pool: Sequence[Pair], own: Pair, config: InformationGainConfig) -> Sequence[Pair]:
+    """The pairs that may stand in for `own`: the widest scope that `pool_scope` allows and that holds enough of them.
+
+    Shared draws must not depend on the rollout, so they know other questions and, failing those, the whole pool.
+    """
+    other_uid = [pair for pair in pool if pair.uid != own.uid]
+    if config.share_draws:
+        return other_uid or pool
+    other_pair = [pair for pair in pool if pair.content != own.content]
+    scopes = (other_uid, other_pair) if config.pool_scope == "other_uid" else (other_pair,)
+    return next((scope for scope in scopes if len(scope) >= config.draws), pool)
+
+
+def draw(pool: Sequence[Pair], own: Pair, config: InformationGainConfig, key: Key) -> tuple[Pair, ...]:
+    """The N counterfactual pairs of a step: none from an empty pool, with replacement from one smaller than N."""
+    candidates = _candidates(pool, own, config)
+    if not candidates:
+        return ()
+    identity = (own.uid, own.step) if config.share_draws else (own.uid, own.rollout, own.step)
+    random = generator(*key, "counterfactual", *identity)
+    chosen = random.choice(len(candidates), size=config.draws, replace=len(candidates) < config.draws)
+    return tuple(candidates[index] for index in chosen)
+
+
+class _Scorer:
+    """Scores (context, answer) rows, each distinct row once."""
+
+    def __init__(self, policy: Policy, config: InformationGainConfig) -> None:
+        self._policy, self._config = policy, config
+        self._known: dict[tuple[Ids, Ids], float] = {}
+
+    def cut(self, context: Ids) -> Ids:
+        return context[-self._config.max_context :]
+
+    def __call__(self, rows: Sequence[tuple[Ids, Ids]]) -> list[float]:
+        """s of each row; the context keeps its last `max_context` tokens."""
+        cut = [(self.cut(context), answer) for context, answer in rows]
+        missing = [row for row in dict.fromkeys(cut) if row not in self._known]
+        contexts, answers = [list(row[0]) for row in missing], [list(row[1]) for row in missing]
+        scores = score(self._policy, contexts, answers, self._config.batch_size)
+        for row, logprobs in zip(missing, scores, strict=True):
+            self._known[row] = weighted_mean(logprobs, self._config.head_tokens, self._config.head_weight)
+        return [self._known[row] for row in cut]
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """One step to score: real contexts [answer variants] and, for each counterfactual pair, the context with it."""
+
+    row: int
+    step: int
+    real: Ids
+    random: tuple[Ids, ...]
+    answers: tuple[Ids, ...]
+
+
+def _task(form: Form, episode: Episode, row: int, own: Pair, drawn: Sequence[Pair], answers: tuple[Ids, ...]) -> _Task:
+    before = until_query(form, episode, own.step)
+    contexts = [form.join([*before, *pair.content]) for pair in (own, *drawn)]
+    return _Task(row, own.step, contexts[0], tuple(contexts[1:]), answers)
+
+
+def _solved(episodes: Sequence[Episode], rewards: Sequence[float] | None) -> set[str]:
+    """The questions of which every rollout has the full reward."""
+    if rewards is None:
+        raise ValueError("score_solved_groups=False needs the outcome rewards")
+    right = dict.fromkeys((episode.question.uid for episode in episodes), True)
+    for episode, reward in zip(episodes, rewards, strict=True):
+        right[episode.question.uid] &= reward >= 1
+    return {uid for uid, all_right in right.items() if all_right}
+
+
+def _tasks(
+    policy: Policy,
+    episodes: Sequence[Episode],
+    config: InformationGainConfig,
+    key: Key,
+    pool: Sequence[Pair],
+    skip: set[str],
+) -> Iterable[_Task]:
+    form = form_of(policy, config)
+    for row, episode in enumerate(episodes):
+        gold = episode.question.answers[: config.max_gold_variants]
+        answers = tuple(answer_ids(policy, answer, config) for answer in gold)
+        for step in range(len(episode.steps)):
+            if answers and episode.question.uid not in skip and _scorable(episode, step, config):
+                own = _pair(form, episode, step)
+                if drawn := draw(pool, own, config, key):
+                    yield _task(form, episode, row, own, drawn, answers)
+
+
+def _best(scores: Sequence[float]) -> int:
+    return max(range(len(scores)), key=scores.__getitem__)
+
+
+def _gains(scorer: _Scorer, tasks: Sequence[_Task], config: InformationGainConfig) -> list[StepGain]:
+    """Real contexts under every answer variant; random contexts under the variant that the real one makes likeliest."""
+    real = iter(scorer([(task.real, answer) for task in tasks for answer in task.answers]))
+    of_real = [[next(real) for _ in task.answers] for task in tasks]
+    best = [_best(scores) for scores in of_real]
+    rows = [(context, task.answers[v]) for task, v in zip(tasks, best, strict=True) for context in task.random]
+    random = iter(scorer(rows))
+    gains = []
+    for task, scores, variant in zip(tasks, of_real, best, strict=True):
+        drawn = tuple(next(random) for _ in task.random)
+        truncated = sum(len(context) > config.max_context for context in (task.real, *task.random))
+        gains.append(StepGain(scores[variant] - statistics.fmean(drawn), scores[variant], drawn, truncated))
+    return gains
+
+
+def information_gain(
+    policy: Policy,
+    episodes: Sequence[Episode],
+    config: InformationGainConfig,
+    key: Key,
+    rewards: Sequence[float] | None = None,
+    pool: Sequence[Pair] | None = None,
+) -> list[list[StepGain | None]]:
+    """The gain of each search step of each episode; None where a step is not scored.
+
+    Not scored: steps with less than `min_document_chars` of documents, questions without a gold answer, everything
+    where the pool is empty, and with `score_solved_groups=False` (which needs `rewards`) groups in which every rollout
+    is right. `key` names the run and the training step: with (uid, rollout, step) it determines every draw. `pool` is
+    that of `episodes` unless given, as where the batch is spread over several processes.
+    """
+    skip = set() if config.score_solved_groups else _solved(episodes, rewards)
+    pairs = pool_of(policy, episodes, config) if pool is None else pool
+    tasks = list(_tasks(policy, episodes, config, key, pairs, skip))
+    gains: list[list[StepGain | None]] = [[None] * len(episode.steps) for episode in episodes]
+    for task, gain in zip(tasks, _gains(_Scorer(policy, config), tasks, config), strict=True):
+        gains[task.row][task.step] = gain
+    return gains
+
+
+def _summary(prefix: str, values: Sequence[float]) -> dict[str, float]:
+    return {f"{prefix}/mean": statistics.fmean(values), f"{prefix}/steps": float(len(values))} if values else {}
+
+
+def diagnostics(episodes: Sequence[Episode], gains: Sequence[Sequence[StepGain | None]]) -> dict[str, float]:
+    """Figures of one batch for the log: all scored steps, and apart the searches that brought new passages or none.
+
+    Keys without a value (nothing was scored) are left out.
+    """
+    scored = [
+        (step.new_passages > 0, gain)
+        for episode, row in zip(episodes, gains, strict=True)
+        for step, gain in zip(episode.steps, row, strict=True)
+        if gain is not None
+    ]
+    if not scored:
+        return {"ig/steps": 0.0}
+    values = [gain.gain for _, gain in scored]
+    return {
+        **_summary("ig", values),
+        "ig/std": statistics.stdev(values) if len(values) > 1 else 0.0,
+        "ig/min": min(values),
+        "ig/max": max(values),
+        "ig/share_positive": statistics.fmean(value > 0 for value in values),
+        "ig/real": statistics.fmean(gain.real for _, gain in scored),
+        "ig/random": statistics.fmean(statistics.fmean(gain.random) for _, gain in scored),
+        "ig/truncated": float(sum(gain.truncated for _, gain in scored)),
+        **_summary("ig_new_passages", [gain.gain for new, gain in scored if new]),
+        **_summary("ig_no_new_passage", [gain.gain for new, gain in scored if not new]),
+    }
