@@ -1,0 +1,261 @@
+"""MLflow: one experiment, a parent run per benchmark, a child run per method and seed.
+
+The store is mlflow/mlflow.db below the working folder, artifacts lie in mlflow/artifacts beside it; MLFLOW_TRACKING_URI
+names another store. Only the client API is used: no active run, no autologging, no system metrics, so that threads and
+processes never write into each other's runs.
+"""
+
+import fcntl
+import json
+import logging
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+import psutil
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_PARENT_RUN_ID
+
+from igsearch.config import Config
+from igsearch.provenance import git_commit
+
+EXPERIMENT = "igsearch"
+PARENT_ENV = "IGSEARCH_PARENT_RUN"
+FOLDER = Path("mlflow")
+
+_PARAMS_PER_CALL, _METRICS_PER_CALL, _DIGEST_LENGTH = 100, 1000, 36  # limits of MLflow's API
+_FLUSH_SECONDS = 1.0
+_BENCHMARK_TAG, _PID_TAG, _HOST_TAG, _BORN_TAG = (
+    "igsearch.benchmark",
+    "igsearch.pid",
+    "igsearch.host",
+    "igsearch.process_start",
+)
+
+logging.getLogger("alembic").setLevel(logging.WARNING)
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+
+
+def tracking_uri() -> str:
+    """MLFLOW_TRACKING_URI where it is set, else the store below the working folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{FOLDER.resolve() / 'mlflow.db'}"
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _store_lock(uri: str) -> Any:
+    """Workers that start together must not create the schema, the experiment or a parent run twice."""
+    prefix = "sqlite:///"
+    return _locked(Path(uri.removeprefix(prefix)).with_suffix(".lock")) if uri.startswith(prefix) else nullcontext()
+
+
+def open_store() -> tuple[MlflowClient, str]:
+    """A client and the id of the experiment, both made where they are missing. Safe for processes started at once."""
+    uri = tracking_uri()
+    with _store_lock(uri):
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        experiment = client.get_experiment_by_name(EXPERIMENT)
+        if experiment:
+            return client, experiment.experiment_id
+        ours = "MLFLOW_TRACKING_URI" not in os.environ
+        location = (FOLDER.resolve() / "artifacts").as_uri() if ours else None
+        return client, client.create_experiment(EXPERIMENT, artifact_location=location)
+
+
+def _owner() -> dict[str, str]:
+    """Tags naming this process; its start time tells it from a later one with the same pid."""
+    pid = os.getpid()
+    return {_PID_TAG: str(pid), _HOST_TAG: socket.gethostname(), _BORN_TAG: f"{psutil.Process(pid).create_time():.2f}"}
+
+
+def _owner_is_alive(tags: Mapping[str, str]) -> bool:
+    try:
+        return f"{psutil.Process(int(tags[_PID_TAG])).create_time():.2f}" == tags[_BORN_TAG]
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        return {prefix: ",".join(map(str, value)) if isinstance(value, list) else str(value)}
+    nested = [_flat(each, f"{prefix}.{key}" if prefix else str(key)) for key, each in value.items()]
+    return {key: text for part in nested for key, text in part.items()}
+
+
+def run_params(config: Config, method: str, seed: int) -> dict[str, str]:
+    """Parameters of a child run: the resolved config, flat; of the methods only its own, under `credit.`."""
+    resolved = config.resolved()
+    methods = resolved.pop("methods")
+    return {"method": method, "seed": str(seed), **_flat({**resolved, "credit": methods.get(method, {})})}
+
+
+def run_tags(config: Config, data_digest: str) -> dict[str, str]:
+    """Tags of every run: commit, config digest, data digest, and whether the data are synthetic."""
+    return {
+        "git_commit": git_commit(),
+        "config_digest": config.digest,
+        "data_digest": data_digest,
+        "synthetic": str(config.data.synthetic).lower(),
+        "profile": config.profile,
+    }
+
+
+class Run:
+    """A run that is being written. Metrics are buffered and leave in batches about once a second."""
+
+    def __init__(self, client: MlflowClient, run_id: str) -> None:
+        """Attach to a run of the store, with the metric steps that it holds already."""
+        self.client, self.id = client, run_id
+        self._pending: list[Metric] = []
+        self._flushed = time.monotonic()
+        names = client.get_run(run_id).data.metrics
+        self._seen = {(name, point.step) for name in names for point in client.get_metric_history(run_id, name)}
+
+    def log_metrics(self, step: int, values: Mapping[str, float]) -> None:
+        """Log values at a training step. A step that the run holds already is left out: a resumed run repeats some."""
+        now = int(time.time() * 1000)
+        fresh = {name: value for name, value in values.items() if (name, step) not in self._seen}
+        self._seen.update((name, step) for name in fresh)
+        self._pending.extend(Metric(name, float(value), now, step) for name, value in fresh.items())
+        if time.monotonic() - self._flushed > _FLUSH_SECONDS or len(self._pending) >= _METRICS_PER_CALL:
+            self.flush()
+
+    def log_results(self, step: int, values: Mapping[str, float]) -> None:
+        """Log final figures such as `em/nq`. A figure that has changed since is logged again and becomes the latest."""
+        latest = self.client.get_run(self.id).data.metrics
+        changed = {name: value for name, value in values.items() if latest.get(name) != float(value)}
+        self._seen.difference_update((name, step) for name in changed)
+        self.log_metrics(step, changed)
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what is buffered."""
+        for start in range(0, len(self._pending), _METRICS_PER_CALL):
+            self.client.log_batch(self.id, metrics=self._pending[start : start + _METRICS_PER_CALL])
+        self._pending, self._flushed = [], time.monotonic()
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Log parameters that the run does not hold yet; MLflow never lets one change."""
+        known = self.client.get_run(self.id).data.params
+        new = [Param(name, str(value)) for name, value in params.items() if name not in known]
+        for start in range(0, len(new), _PARAMS_PER_CALL):
+            self.client.log_batch(self.id, params=new[start : start + _PARAMS_PER_CALL])
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Set tags, over old values."""
+        self.client.log_batch(self.id, tags=[RunTag(name, value) for name, value in tags.items()])
+
+    def log_dataset(self, name: str, digest: str, source: Path | str, context: str) -> None:
+        """Log a data set as an input: its digest (cut to MLflow's 36 characters), where it lies, what it served for."""
+        dataset = Dataset(name, digest[:_DIGEST_LENGTH], "local", json.dumps({"uri": str(source)}))
+        entity = DatasetInput(dataset, [InputTag("mlflow.data.context", context)])
+        self.client.log_inputs(self.id, [entity])
+
+    def log_folder(self, path: Path, name: str | None = None) -> None:
+        """Copy a file or a folder to the artifacts, below `name`."""
+        log = self.client.log_artifacts if path.is_dir() else self.client.log_artifact
+        log(self.id, str(path), name)
+
+    def log_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Store rows as the table `name`.json, which the UI compares across runs; an earlier one is replaced."""
+        columns, path = list(dict.fromkeys(key for row in rows for key in row)), f"{name}.json"
+        self.client.log_dict(
+            self.id, {"columns": columns, "data": [[row.get(key) for key in columns] for row in rows]}, path
+        )
+        entry = {"path": path, "type": "table"}
+        listed = json.loads(self.client.get_run(self.id).data.tags.get(MLFLOW_LOGGED_ARTIFACTS, "[]"))
+        self.set_tags({MLFLOW_LOGGED_ARTIFACTS: json.dumps([*(e for e in listed if e != entry), entry])})
+
+
+def _reopen(client: MlflowClient, run_id: str) -> bool:
+    """Set a run of an earlier process to RUNNING; False where the store does not have it any more."""
+    with suppress(MlflowException):
+        if client.get_run(run_id).info.lifecycle_stage == "active":
+            client.update_run(run_id, status="RUNNING")
+            return True
+    return False
+
+
+def _attach(name: str, tags: Mapping[str, str], parent: str | None, run_id: str | None) -> Run:
+    client, experiment = open_store()
+    if run_id is None or not _reopen(client, run_id):
+        links = {MLFLOW_PARENT_RUN_ID: parent} if parent else {}
+        run_id = client.create_run(experiment, tags={**tags, **links, **_owner()}, run_name=name).info.run_id
+    handle = Run(client, run_id)
+    handle.set_tags({**tags, **_owner()})
+    return handle
+
+
+@contextmanager
+def run(
+    name: str, params: Mapping[str, Any], tags: Mapping[str, str], parent: str | None = None, run_id: str | None = None
+) -> Iterator[Run]:
+    """A run for the length of the block: FINISHED after it, KILLED on Ctrl-C, FAILED on any other exception.
+
+    parent: id of the parent run (default: the environment's IGSEARCH_PARENT_RUN). run_id: an earlier run to go on with;
+    a new one is made where the store no longer has it.
+    """
+    handle = _attach(name, tags, parent or os.environ.get(PARENT_ENV), run_id)
+    status = "FAILED"
+    try:
+        handle.log_params(params)
+        yield handle
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        try:
+            handle.flush()
+        finally:
+            handle.client.set_terminated(handle.id, status)
+
+
+def benchmark_run(key: str, name: str, tags: Mapping[str, str]) -> str:
+    """The id of the parent run of a benchmark, found by `key` (a config digest) or made.
+
+    It is left FINISHED, as it only groups its children; a flow that watches them reopens it with `run(run_id=…)`.
+    """
+    client, experiment = open_store()
+    with _store_lock(tracking_uri()):
+        found = client.search_runs([experiment], f"tags.`{_BENCHMARK_TAG}` = '{key}'", max_results=1)
+        if found:
+            return str(found[0].info.run_id)
+        made = client.create_run(experiment, tags={**tags, _BENCHMARK_TAG: key}, run_name=name)
+        client.set_terminated(made.info.run_id)
+        return str(made.info.run_id)
+
+
+def adopt(run_id: str, parent: str) -> None:
+    """Link a run of a reused stage to a parent. One that has a parent keeps it; the new one names it in a tag."""
+    client, _ = open_store()
+    child = client.get_run(run_id)
+    old = child.data.tags.get(MLFLOW_PARENT_RUN_ID)
+    if old is None:
+        client.set_tag(run_id, MLFLOW_PARENT_RUN_ID, parent)
+    elif old != parent:
+        client.set_tag(parent, f"reused.{child.info.run_name}", run_id)
+
+
+def close_dead_runs() -> list[str]:
+    """End as FAILED the runs that processes of this host left RUNNING when they died. Returns their ids."""
+    client, experiment = open_store()
+    mine = f"attributes.status = 'RUNNING' and tags.`{_HOST_TAG}` = '{socket.gethostname()}'"
+    dead = [each.info.run_id for each in client.search_runs([experiment], mine) if not _owner_is_alive(each.data.tags)]
+    for run_id in dead:
+        client.set_terminated(run_id, "FAILED")
+    return dead

@@ -1,0 +1,198 @@
+"""The tracking store: real MLflow on SQLite, in a folder of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run as StoredRun
+
+from igsearch import tracking
+from igsearch.config import Config, build
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowClient]:
+    """A store below a fresh working folder, shared by the tests of this module."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("project"))
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.delenv(tracking.PARENT_ENV, raising=False)
+        yield tracking.open_store()[0]
+
+
+def points(client: MlflowClient, run_id: str, name: str) -> list[tuple[int, float]]:
+    return [(point.step, point.value) for point in client.get_metric_history(run_id, name)]
+
+
+def test_the_store_lies_below_the_working_folder_unless_the_environment_names_another(
+    store: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert tracking.tracking_uri() == f"sqlite:///{Path.cwd()}/mlflow/mlflow.db"
+    assert (Path.cwd() / "mlflow" / "mlflow.db").exists()
+    experiment = store.get_experiment_by_name(tracking.EXPERIMENT)
+    assert experiment is not None
+    assert experiment.artifact_location == (Path.cwd() / "mlflow" / "artifacts").as_uri()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
+    assert tracking.tracking_uri() == "http://127.0.0.1:5000"
+
+
+def test_a_run_holds_params_tags_metrics_inputs_and_artifacts(store: MlflowClient, tmp_path: Path) -> None:
+    (tmp_path / "policy").mkdir()
+    (tmp_path / "policy" / "model.safetensors").write_bytes(b"weights")
+    config = Config()
+    params = tracking.run_params(config, "ig_search", 2)
+    with tracking.run("ig_search, seed 2", params, tracking.run_tags(config, "d" * 64)) as run:
+        run.log_metrics(1, {"reward": 0.25, "em/nq": 0.5})
+        run.log_metrics(2, {"reward": 0.5})
+        run.log_dataset("corpus", "c" * 64, "data/corpus.jsonl", "index")
+        run.log_folder(tmp_path / "policy", "policy")
+        run.log_table("records", [{"uid": "nq/1", "em": 1.0}, {"uid": "nq/2", "f1": 0.5}])
+        run.log_table("records", [{"uid": "nq/1", "em": 1.0}])
+    stored = store.get_run(run.id)
+    assert stored.info.status == "FINISHED"
+    assert stored.data.params["method"] == "ig_search"
+    assert stored.data.params["seed"] == "2"
+    assert stored.data.params["credit.alpha"] == "0.3"
+    assert stored.data.params["data.train"] == "nq,hotpotqa,musique"
+    assert stored.data.tags["synthetic"] == "true"
+    assert stored.data.tags["config_digest"] == config.digest
+    assert points(store, run.id, "reward") == [(1, 0.25), (2, 0.5)]
+    dataset = stored.inputs.dataset_inputs[0]
+    assert (dataset.dataset.name, dataset.dataset.digest) == ("corpus", "c" * 36)
+    folder = Path(stored.info.artifact_uri.removeprefix("file://"))
+    assert (folder / "policy" / "model.safetensors").read_bytes() == b"weights"
+    assert json.loads((folder / "records.json").read_text()) == {"columns": ["uid", "em"], "data": [["nq/1", 1.0]]}
+    assert json.loads(stored.data.tags["mlflow.loggedArtifacts"]) == [{"path": "records.json", "type": "table"}]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(ValueError, "FAILED"), (KeyboardInterrupt, "KILLED"), (SystemExit, "FAILED")]
+)
+def test_a_block_that_raises_ends_its_run_and_keeps_the_metrics(
+    store: MlflowClient, error: type[BaseException], status: str
+) -> None:
+    with pytest.raises(error):
+        crash(error)
+    run_id = store.search_runs([tracking.open_store()[1]], max_results=1)[0].info.run_id
+    assert store.get_run(run_id).info.status == status
+    assert points(store, run_id, "reward") == [(1, 1.0), (2, 2.0), (3, 3.0)]
+
+
+def test_a_resumed_run_has_no_doubled_steps(store: MlflowClient) -> None:
+    with tracking.run("resumed", {"seed": 0}, {}) as first:
+        for step in (1, 2, 3):
+            first.log_metrics(step, {"reward": float(step)})
+    with tracking.run("resumed", {"seed": 0, "steps": 5}, {}, run_id=first.id) as second:
+        assert store.get_run(first.id).info.status == "RUNNING"
+        for step in (2, 3, 4, 5):
+            second.log_metrics(step, {"reward": step + 0.5})
+    assert second.id == first.id
+    assert points(store, first.id, "reward") == [(1, 1.0), (2, 2.0), (3, 3.0), (4, 4.5), (5, 5.5)]
+    assert store.get_run(first.id).data.params == {"seed": "0", "steps": "5"}
+    assert store.get_run(first.id).info.status == "FINISHED"
+
+
+def test_a_run_the_store_has_lost_is_made_anew(store: MlflowClient) -> None:
+    with tracking.run("again", {}, {}, run_id="0" * 32) as run:
+        assert run.id != "0" * 32
+    store.delete_run(run.id)
+    with tracking.run("again", {}, {}, run_id=run.id) as other:
+        assert other.id != run.id
+
+
+def test_results_are_logged_again_only_where_they_changed(store: MlflowClient) -> None:
+    with tracking.run("results", {}, {}) as run:
+        run.log_results(60, {"em/nq": 0.5, "em/popqa": 0.25})
+    with tracking.run("results", {}, {}, run_id=run.id) as again:
+        again.log_results(60, {"em/nq": 0.5, "em/popqa": 0.75})
+    assert points(store, run.id, "em/nq") == [(60, 0.5)]
+    assert store.get_run(run.id).data.metrics == {"em/nq": 0.5, "em/popqa": 0.75}
+
+
+def parent_of(run: StoredRun) -> str | None:
+    return run.data.tags.get("mlflow.parentRunId")
+
+
+def test_children_find_their_parent_by_argument_and_by_environment(
+    store: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = tracking.benchmark_run("digest-1", "embedded benchmark", {"profile": "embedded"})
+    assert tracking.benchmark_run("digest-1", "embedded benchmark", {}) == parent
+    assert tracking.benchmark_run("digest-2", "other", {}) != parent
+    with tracking.run("child", {}, {}, parent=parent) as child:
+        assert parent_of(store.get_run(child.id)) == parent
+    monkeypatch.setenv(tracking.PARENT_ENV, parent)
+    with tracking.run("child", {}, {}) as child:
+        assert parent_of(store.get_run(child.id)) == parent
+
+
+def test_a_reused_child_keeps_its_parent_and_is_named_in_the_new_one(store: MlflowClient) -> None:
+    old, new = (tracking.benchmark_run(key, key, {}) for key in ("old", "new"))
+    with tracking.run("orphan", {}, {}) as orphan, tracking.run("child", {}, {}, parent=old) as child:
+        pass
+    for run in (orphan, child):
+        tracking.adopt(run.id, new)
+    assert parent_of(store.get_run(orphan.id)) == new
+    assert parent_of(store.get_run(child.id)) == old
+    assert store.get_run(new).data.tags["reused.child"] == child.id
+
+
+_DIES = """
+import os
+from igsearch import tracking
+with tracking.run("dies", {}, {}) as run:
+    print(run.id, flush=True)
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_runs_of_dead_processes_are_closed_and_living_ones_are_not(store: MlflowClient) -> None:
+    died = subprocess.run([sys.executable, "-c", _DIES], capture_output=True, text=True, env=os.environ)
+    assert died.returncode == -9
+    run_id = died.stdout.strip()
+    assert store.get_run(run_id).info.status == "RUNNING"
+    with tracking.run("lives", {}, {}) as living:
+        reused_pid = store.create_run(
+            store.get_run(run_id).info.experiment_id, tags={**tracking._owner(), tracking._BORN_TAG: "1.00"}
+        )
+        assert set(tracking.close_dead_runs()) == {run_id, reused_pid.info.run_id}
+        assert store.get_run(living.id).info.status == "RUNNING"
+    assert store.get_run(run_id).info.status == "FAILED"
+
+
+_WORKER = """
+import sys
+from igsearch import tracking
+with tracking.run(sys.argv[1], {"seed": sys.argv[1]}, {}, parent=tracking.benchmark_run("one", "benchmark", {})) as run:
+    for step in range(20):
+        run.log_metrics(step, {"reward": step, "em": step})
+        run.flush()
+"""
+
+
+def test_workers_that_start_together_on_an_empty_folder_share_one_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    workers = [
+        subprocess.Popen([sys.executable, "-c", _WORKER, str(seed)], stderr=subprocess.PIPE, text=True)
+        for seed in range(2)
+    ]
+    told = [worker.communicate()[1] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0], told
+    client, experiment = tracking.open_store()
+    runs = client.search_runs([experiment])
+    assert sorted(run.data.params.get("seed", "parent") for run in runs) == ["0", "1", "parent"]
+    assert all(run.data.metrics["reward"] == 19 for run in runs if parent_of(run))
+
+
+def test_a_changed_alpha_shows_in_the_params_of_its_method_alone() -> None:
+    changed = build({"methods": {"ig_search": {"alpha": 0.7}}})
+    assert tracking.run_params(changed, "ig_search", 0)["credit.alpha"] == "0.7"
+    assert tracking.run_params(changed, "grpo", 0) == tracking.run_params(Config(), "grpo", 0)
