@@ -1,4 +1,4 @@
-"""What the rest of the project knows of a policy: sessions that decode, and log-probabilities. Token ids in, ids out."""
+"""What the rest of the project knows of a policy: sessions that decode, log-probabilities. Token ids in, ids out."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -42,9 +42,14 @@ class Session(Protocol):
     """A batch of growing contexts. Rows are numbered from 0 and keep their number when others leave."""
 
     def generate(
-        self, rows: Sequence[int], stop: StopRule, max_new_tokens: Sequence[int], seeds: Sequence[int] | None, temperature: float
+        self,
+        rows: Sequence[int],
+        stop: StopRule,
+        max_new_tokens: Sequence[int],
+        seeds: Sequence[int] | None,
+        temperature: float,
     ) -> list[Sampled]:
-        """One turn for each of `rows`. EOS ends a turn and is kept. `seeds` (one a row) drive the sampling; None is greedy."""
+        """One turn for each of `rows`. EOS ends a turn and is kept. `seeds` (one a row) drive sampling; None is greedy."""
         ...
 
     def append(self, rows: Sequence[int], ids: Sequence[Sequence[int]]) -> None:
