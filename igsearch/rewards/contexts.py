@@ -1,6 +1,6 @@
 """The contexts in which a gold answer is scored, as token ids, and the answer's own ids.
 
-Two forms. `ids`: slices of the rollout's own ids, so that nothing is decoded and encoded again. `text`: the texts of the
+Two forms. `ids`: slices of the rollout, in its own ids: nothing is decoded and encoded again. `text`: the texts of the
 blocks joined with line breaks and tokenised afresh, as the released IG-Search scorer does (a tag or a special-token
 string in a document then becomes a real one).
 """
