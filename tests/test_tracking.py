@@ -70,6 +70,13 @@ def test_a_run_holds_params_tags_metrics_inputs_and_artifacts(store: MlflowClien
     assert json.loads(stored.data.tags["mlflow.loggedArtifacts"]) == [{"path": "records.json", "type": "table"}]
 
 
+def crash(error: type[BaseException]) -> None:
+    with tracking.run("broken", {}, {}) as run:
+        for step in (1, 2, 3):
+            run.log_metrics(step, {"reward": float(step)})
+        raise error
+
+
 @pytest.mark.parametrize(
     ("error", "status"), [(ValueError, "FAILED"), (KeyboardInterrupt, "KILLED"), (SystemExit, "FAILED")]
 )

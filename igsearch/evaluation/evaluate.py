@@ -207,8 +207,8 @@ def evaluate(
     """Evaluate `subject` on its benchmarks and write the folder `out`.
 
     questions: all questions of each benchmark; `config.data.limit` is applied here, so that a cut is marked. work:
-    where chunks are kept until `out` is complete (default: beside it). Raises UserError for an unknown way of answering or
-    an empty benchmark, and Interrupted, naming the kept chunks, on Ctrl-C.
+    where chunks are kept until `out` is complete (default: beside it). Raises UserError for an unknown way of answering
+    or an empty benchmark, and Interrupted, naming the kept chunks, on Ctrl-C.
     """
     if subject.inference not in inference.METHODS:
         raise UserError(
