@@ -49,7 +49,7 @@ class Session(Protocol):
         seeds: Sequence[int] | None,
         temperature: float,
     ) -> list[Sampled]:
-        """One turn for each of `rows`. EOS ends a turn and is kept. `seeds` (one a row) drive sampling; None is greedy."""
+        """One turn for each of `rows`. EOS ends a turn and is kept. `seeds` (one a row) sample; None is greedy."""
         ...
 
     def append(self, rows: Sequence[int], ids: Sequence[Sequence[int]]) -> None:

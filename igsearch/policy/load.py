@@ -21,6 +21,7 @@ def load_policy(config: PolicyConfig) -> Policy:
     In evaluation mode, in `config.dtype`. Raises UserError where there is no such directory, no tokenizer in it, or the
     package with SmolLM2's weights is not installed.
     """
+    _silence_progress()
     if config.name == "smollm2":
         return _from_directory(smollm2_directory(), config, "smollm2")
     directory = Path(config.name)
@@ -51,7 +52,6 @@ def _silence_progress() -> None:
 
 def _from_directory(directory: Path, config: PolicyConfig, name: str) -> Policy:
     _check_directory(directory)
-    _silence_progress()
     return Policy(model=_model(directory, config.dtype), tokenizer=_tokenizer(directory), name=name)
 
 
@@ -68,11 +68,12 @@ def _check_directory(directory: Path) -> None:
 
 def _model(directory: Path, dtype: str) -> Any:
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     try:
         model = AutoModelForCausalLM.from_pretrained(directory, dtype=getattr(torch, dtype), local_files_only=True)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise UserError(f"cannot load the model in {directory}: {_first_line(error)}") from error
     return model.eval()
 

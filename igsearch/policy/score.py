@@ -7,7 +7,7 @@ import torch
 from igsearch.policy.base import Policy
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def score(
     policy: Policy, contexts: Sequence[Sequence[int]], continuations: Sequence[Sequence[int]], batch_size: int
 ) -> list[torch.Tensor]:

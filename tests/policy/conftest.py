@@ -13,6 +13,12 @@ SUFFIXES = ("vik", "tan", "ora")
 
 
 @pytest.fixture(scope="session")
+def lexicon() -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Words, stems and suffixes."""
+    return WORDS, STEMS, SUFFIXES
+
+
+@pytest.fixture(scope="session")
 def policy() -> Policy:
     built = tiny.build(WORDS, STEMS, SUFFIXES, PolicyConfig(hidden=32, intermediate=64))
     generator = torch.Generator().manual_seed(3)
