@@ -9,7 +9,7 @@ nor chat: its prompt is the question alone.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from igsearch.config import RolloutConfig
@@ -95,18 +95,23 @@ def _first_ids(policy: Policy) -> list[int]:
     return [bos] if not policy.tokenizer.chat_template and bos is not None and added[:1] == [bos] else []
 
 
-def message_ids(policy: Policy, message: str, values: Mapping[str, str]) -> list[int]:
-    """Ids of a user message in which each `{name}` slot is filled with an untrusted value, encoded apart."""
+def message_ids(policy: Policy, message: str, values: Mapping[str, Sequence[int]]) -> list[int]:
+    """Ids of a user message in which each `{name}` slot holds the ids of an untrusted text, encoded apart."""
     slotted = message
     for name in values:
         slotted = slotted.replace(f"{{{name}}}", f"[[slot:{name}]]")
     ids = _first_ids(policy)
     for place, part in enumerate(_SLOT.split(_conversation(policy, slotted))):
-        ids += policy.encode(values[part]) if place % 2 else trusted_ids(policy, part)
+        ids += values[part] if place % 2 else trusted_ids(policy, part)
     return ids
+
+
+def question_ids(policy: Policy, text: str) -> list[int]:
+    """The ids of `question_text`."""
+    return policy.encode(question_text(policy, text))
 
 
 def prompt_ids(policy: Policy, question: str, config: RolloutConfig) -> list[int]:
     """The prompt of the search agent, cut on the left to `max_prompt_tokens`."""
-    values = {"question": question_text(policy, question)}
+    values = {"question": question_ids(policy, question)}
     return message_ids(policy, STYLES[config.prompt].agent, values)[-config.max_prompt_tokens :]

@@ -57,7 +57,7 @@ def test_base_model_without_a_chat_template_gets_plain_text(bpe_policy: Policy) 
     template = bpe_policy.tokenizer.chat_template
     bpe_policy.tokenizer.chat_template = None
     try:
-        ids = message_ids(bpe_policy, "Question: {question}\n", {"question": "who?"})
+        ids = message_ids(bpe_policy, "Question: {question}\n", {"question": bpe_policy.encode("who?")})
     finally:
         bpe_policy.tokenizer.chat_template = template
     assert bpe_policy.pieces.text(ids) == "Question: who?\n"

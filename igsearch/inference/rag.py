@@ -1,0 +1,45 @@
+"""Retrieve once with the question, read, answer. See `opened` for where an answer ends."""
+
+from collections.abc import Sequence
+
+from igsearch.config import Config
+from igsearch.inference.opened import answer_opened
+from igsearch.policy.base import Policy
+from igsearch.records import EndReason, Episode, Hit, Question
+from igsearch.retrieval.base import Retriever
+from igsearch.rollout.environment import add_step, search_each
+from igsearch.rollout.prompts import message_ids, question_ids
+from igsearch.rollout.protocol import render_hits
+
+PROMPTS = {
+    # The tiny policy reads documents only after a search, so it is shown one for the question.
+    "tiny": "{question}<search>{question}</search><documents>{documents}</documents>",
+    "autorefine": """Read the documents and answer the question with a name, a date or a few words, and nothing else.
+
+{documents}
+Question: {question}""",
+}
+
+
+def answer(policy: Policy, retriever: Retriever, questions: Sequence[Question], config: Config) -> list[Episode]:
+    """One greedy episode for each question, in order, with one search step; the documents stand in the prompt.
+
+    Their text is cut on the right to `max_observation_tokens`. Where the retriever fails there is no answer.
+    """
+    found = search_each(retriever, [question.text for question in questions], config.retrieval.k)
+    episodes = [_episode(policy, *pair, config) for pair in zip(questions, found, strict=True)]
+    ready = [episode for episode in episodes if episode.end is not EndReason.RETRIEVER_FAILED]
+    answer_opened(policy, ready, config.evaluation.max_answer_tokens, config.rollout.batch_size)
+    return episodes
+
+
+def _episode(policy: Policy, question: Question, hits: list[Hit] | None, config: Config) -> Episode:
+    rollout = config.rollout
+    documents = policy.encode(render_hits(hits or [], rollout.document_template))[: rollout.max_observation_tokens]
+    values = {"question": question_ids(policy, question.text), "documents": documents}
+    episode = Episode(question, 0, message_ids(policy, PROMPTS[rollout.prompt], values)[-rollout.max_prompt_tokens :])
+    if hits is None:
+        episode.end = EndReason.RETRIEVER_FAILED
+    else:
+        add_step(episode, question.text, hits)
+    return episode
