@@ -14,5 +14,5 @@ class Retriever(Protocol):
     """Ranked passages for queries. Safe to call from several threads."""
 
     def search(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
-        """For each query at most `k` hits, best first; none for a query without indexed words. Raises RetrieverError."""
+        """For each query at most `k` hits, best first; none where no word is indexed. Raises RetrieverError."""
         ...

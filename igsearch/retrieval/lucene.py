@@ -1,0 +1,248 @@
+"""BM25 over a Lucene index, as Pyserini builds and searches it (Anserini's analyser, documents and searcher).
+
+An index is a folder: `lucene/` (differs in bytes at every build, though hits are equal), `card.json` (what it was built
+from; equal for equal corpora and settings) and `source.json` (where the corpus was and when it was last changed).
+
+Lucene's own IndexWriter is used rather than Pyserini's LuceneIndexer, which logs and swallows failed writes, so that a
+full disk would leave a smaller index, and buffers 2 GB whatever the heap. One thread adds the passages in corpus
+order. Equal scores are ordered by passage id (Anserini's searcher sorts by score, then id), so hits do not depend on
+the order in which Lucene happened to number the passages.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from igsearch import corpus as corpora
+from igsearch.config import RetrievalConfig
+from igsearch.errors import UserError
+from igsearch.provenance import atomic_path, write_json
+from igsearch.records import Hit, Passage
+from igsearch.retrieval import jvm
+from igsearch.retrieval.base import RetrieverError
+from igsearch.retrieval.jvm import java_class
+
+FORMAT = 1
+ANALYSER = "DefaultEnglishAnalyzer (Unicode words, lower case, Lucene's English stop words, Porter stemmer)"
+_PROGRESS_EVERY = 1000
+_LARGEST_BUFFER_MB = 1024.0
+
+
+def _directory(folder: Path) -> Any:
+    return java_class("org.apache.lucene.store.FSDirectory").open(java_class("java.nio.file.Paths").get(str(folder)))
+
+
+def _writer(folder: Path) -> Any:
+    analyser = java_class("io.anserini.analysis.DefaultEnglishAnalyzer").newDefaultInstance()
+    settings = java_class("org.apache.lucene.index.IndexWriterConfig")(analyser)
+    heap_mb = java_class("java.lang.Runtime").getRuntime().maxMemory() / (1 << 20)
+    settings.setRAMBufferSizeMB(min(_LARGEST_BUFFER_MB, heap_mb / 4))
+    return java_class("org.apache.lucene.index.IndexWriter")(_directory(folder), settings)
+
+
+def _add_passages(writer: Any, corpus: Path, progress: Callable[[int], None] | None) -> int:
+    arguments = java_class("io.anserini.index.IndexCollection$Args")()
+    arguments.storeRaw = True  # search reads the passage back from there
+    generator = java_class("io.anserini.index.generator.DefaultLuceneDocumentGenerator")(arguments)
+    document = java_class("io.anserini.collection.JsonCollection$Document")
+    count = 0
+    for count, passage in enumerate(corpora.read_passages(corpus), 1):
+        raw = json.dumps({"id": passage.id, "contents": corpora.contents_of(passage)}, ensure_ascii=False)
+        writer.addDocument(generator.createDocument(document.fromString(raw)))
+        if progress and count % _PROGRESS_EVERY == 0:
+            progress(count)
+    if progress and count % _PROGRESS_EVERY:
+        progress(count)
+    return count
+
+
+def _commit(writer: Any, corpus_digest: str) -> None:
+    """Commit, with the corpus digest in Lucene's own commit record: it ties the files to their card."""
+    data = java_class("java.util.HashMap")()
+    data.put("corpus", corpus_digest)
+    writer.setLiveCommitData(data.entrySet())
+    writer.commit()
+    writer.close()
+
+
+def _build_error(error: Any, writer: Any, out: Path) -> Exception:
+    """What to raise for a Java exception. A writer that died in the background says why only when asked."""
+    tragedy = writer.getTragicException() if writer else None
+    kind = str(tragedy.getClass().getName() if tragedy else error.classname)
+    reason = (tragedy.getMessage() if tragedy else error.innermessage) or kind
+    if kind.startswith(("java.io.", "java.nio.file.")):
+        return UserError(f"cannot write {out}: {reason}; free space or choose another output folder")
+    if kind == "java.lang.OutOfMemoryError":
+        return UserError(f"Java ran out of memory while building {out}; raise retrieval.heap")
+    return RetrieverError(f"Lucene could not build {out}: {kind}: {reason}")
+
+
+@contextmanager
+def _open_writer(folder: Path, out: Path) -> Iterator[Any]:
+    from jnius import JavaException
+
+    writer = None
+    try:
+        writer = _writer(folder)
+        yield writer
+    except JavaException as error:
+        raise _build_error(error, writer, out) from error
+    finally:
+        if writer and writer.isOpen():
+            writer.rollback()
+
+
+def _stamp(corpus: Path) -> dict[str, Any]:
+    try:
+        status = corpus.stat()
+    except OSError as error:
+        raise UserError(f"cannot read the corpus {corpus}: {error.strerror}; name a file of passages") from error
+    return {"path": str(corpus.resolve()), "size": status.st_size, "mtime_ns": status.st_mtime_ns}
+
+
+def _require_replaceable(out: Path) -> None:
+    """A folder that is replaced as a whole must be an index, or empty: anything else is somebody's work."""
+    if out.is_dir() and any(out.iterdir()) and not (out / "card.json").is_file():
+        raise UserError(f"{out} holds other files and is no index; choose another output folder")
+
+
+def build(
+    corpus: Path, out: Path, config: RetrievalConfig, progress: Callable[[int], None] | None = None
+) -> dict[str, Any]:
+    """Index a corpus file into the folder `out`, replacing an index there, and return its card.
+
+    `progress` is called with the number of passages added so far. Nothing appears at `out` before all of it is written.
+    k1 and b apply at search time; the card tells those that the index was built for. Raises UserError for a malformed
+    corpus (file and line), a folder that cannot be written, or no Java.
+    """
+    _require_replaceable(out)
+    source = _stamp(corpus)
+    digest = corpora.digest(corpus)
+    jvm.start(config.heap)
+    with atomic_path(out) as temporary:
+        folder = temporary / "lucene"
+        folder.mkdir(parents=True)
+        with _open_writer(folder, out) as writer:
+            passages = _add_passages(writer, corpus, progress)
+            _commit(writer, digest)
+        if _stamp(corpus) != source:
+            raise UserError(f"{corpus} was changed while it was being indexed; build the index again")
+        card = _card(digest, passages, config)
+        write_json(temporary / "source.json", source)
+        write_json(temporary / "card.json", card)
+    return card
+
+
+def _card(digest: str, passages: int, config: RetrievalConfig) -> dict[str, Any]:
+    lucene = str(java_class("org.apache.lucene.util.Version").LATEST.toString())
+    return {
+        "format": FORMAT,
+        "kind": "lucene",
+        "corpus": digest,
+        "passages": passages,
+        "analyser": ANALYSER,
+        "settings": {"k1": config.k1, "b": config.b},
+        "versions": {"pyserini": version("pyserini"), "anserini": jvm.anserini_version(), "lucene": lucene},
+    }
+
+
+def _rebuild(index_dir: Path, corpus: Path | None = None) -> str:
+    return f"build it with `igsearch index --corpus {corpus or 'FILE'} --out {index_dir}`"
+
+
+def _read(index_dir: Path, name: str) -> dict[str, Any]:
+    try:
+        content = json.loads((index_dir / name).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"no index at {index_dir} (it has no readable {name}); {_rebuild(index_dir)}") from error
+    except ValueError as error:
+        raise UserError(f"{index_dir / name} is damaged; {_rebuild(index_dir)}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{index_dir / name} is damaged; {_rebuild(index_dir)}")
+    return content
+
+
+def check(index_dir: Path, corpus: Path | None = None) -> dict[str, Any]:
+    """The card of an index, if it was built from `corpus`; UserError otherwise.
+
+    Without `corpus`, the file it was built from is meant, where that still exists. A corpus of the same place, size and
+    time of change is taken as unchanged; any other is read through and compared by digest.
+    """
+    card, source = _read(index_dir, "card.json"), _read(index_dir, "source.json")
+    if card.get("kind") != "lucene" or card.get("format") != FORMAT:
+        raise UserError(f"{index_dir} is not a Lucene index of format {FORMAT}; {_rebuild(index_dir, corpus)}")
+    if corpus is None:
+        corpus = Path(str(source.get("path")))
+        if not corpus.is_file():
+            return card
+    if _stamp(corpus) != source and corpora.digest(corpus) != card["corpus"]:
+        raise UserError(
+            f"the index {index_dir} was built from another corpus than {corpus}; {_rebuild(index_dir, corpus)}"
+        )
+    return card
+
+
+def _passage(raw: str) -> Passage:
+    record = json.loads(raw)
+    return corpora.parse_contents(record["id"], record["contents"])
+
+
+def _open_searcher(index_dir: Path, card: dict[str, Any], config: RetrievalConfig) -> Any:
+    from jnius import JavaException
+
+    folder = index_dir / "lucene"
+    try:
+        commit = java_class("org.apache.lucene.index.SegmentInfos").readLatestCommit(_directory(folder))
+        if commit.getUserData().get("corpus") != card["corpus"] or commit.totalMaxDoc() != card["passages"]:
+            raise UserError(f"the card of {index_dir} belongs to another index; {_rebuild(index_dir)}")
+        searcher = java_class("io.anserini.search.SimpleSearcher")(str(folder))
+    except JavaException as error:
+        raise UserError(f"the index {index_dir} is damaged ({error.innermessage}); {_rebuild(index_dir)}") from error
+    searcher.set_bm25(config.k1, config.b)
+    return searcher
+
+
+class LuceneRetriever:
+    """BM25 search in an index. Safe to call from several threads.
+
+    A query is a bag of words: it goes through the analyser, and no character in it is an operator. Equal words count as
+    often as they occur. `retrieval.threads` queries run at a time.
+    """
+
+    def __init__(self, index_dir: Path, config: RetrievalConfig) -> None:
+        """Open an index. UserError where there is none, it is damaged, or its corpus has changed since."""
+        self.card = check(index_dir)
+        jvm.start(config.heap)
+        # a query longer than 1,024 words would otherwise be an error
+        java_class("org.apache.lucene.search.IndexSearcher").setMaxClauseCount(2**31 - 1)
+        self._searcher = _open_searcher(index_dir, self.card, config)
+        # not Anserini's batch_search: it ignores its argument `threads` and takes every core
+        self._pool = ThreadPoolExecutor(config.threads) if config.threads > 1 else None
+
+    def search(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
+        """For each query at most `k` hits, best first, equal scores by passage id; none where no word is indexed.
+
+        Raises UserError for k < 1 and RetrieverError where Java fails.
+        """
+        if k < 1:
+            raise UserError(f"k must be at least 1, not {k}")
+        jvm.require_own()
+        unique = list(dict.fromkeys(queries))
+        ranked = partial(self._ranked, k=min(k, self.card["passages"]))
+        found = dict(zip(unique, self._pool.map(ranked, unique) if self._pool else map(ranked, unique), strict=True))
+        return [list(found[query]) for query in queries]
+
+    def _ranked(self, query: str, k: int) -> list[Hit]:
+        from jnius import JavaException
+
+        words = query.encode("utf-8", "replace").decode("utf-8")  # half a surrogate pair cannot reach Java
+        try:
+            found = self._searcher.search(words, k)
+            return [Hit(_passage(hit.lucene_document.get("raw")), float(hit.score)) for hit in found]
+        except JavaException as error:
+            raise RetrieverError(f"Lucene failed on the query {query[:80]!r}: {error.innermessage}") from error
