@@ -1,0 +1,114 @@
+"""What a training step tells about itself: measures of its rollouts, seconds per phase, and their history on disk."""
+
+import json
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from igsearch.credit.advantage import groups_of
+from igsearch.provenance import write_text
+from igsearch.records import EndReason, Episode, Hit
+from igsearch.retrieval.base import Retriever
+from igsearch.rewards.answer import exact_match
+
+Metrics = dict[str, float]
+
+
+class Clock:
+    """Seconds per phase. Time within an inner phase is not counted in the outer one."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = {}
+        self._inner = 0.0
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Count the block's time under `name`."""
+        start, outer_inner, self._inner = time.perf_counter(), self._inner, 0.0
+        try:
+            yield
+        finally:
+            elapsed = time.perf_counter() - start
+            self._seconds[name] = self._seconds.get(name, 0.0) + elapsed - self._inner
+            self._inner = outer_inner + elapsed
+
+    def take(self) -> Metrics:
+        """`seconds/<phase>` since the last call."""
+        seconds, self._seconds = self._seconds, {}
+        return {f"seconds/{name}": value for name, value in seconds.items()}
+
+
+class TimedRetriever:
+    """A retriever whose time is counted as the phase `retrieval`."""
+
+    def __init__(self, retriever: Retriever, clock: Clock) -> None:
+        self._retriever, self._clock = retriever, clock
+
+    def search(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
+        """As the retriever within."""
+        with self._clock.phase("retrieval"):
+            return self._retriever.search(queries, k)
+
+
+def _share(flags: Sequence[bool]) -> float:
+    return sum(flags) / len(flags) if flags else 0.0
+
+
+def rollout_metrics(episodes: Sequence[Episode], rewards: Sequence[float]) -> Metrics:
+    """Measures of a batch of rollouts. Where the retriever failed, `rewards` are NaN and enter no mean of rewards."""
+    valid = [row for row, episode in enumerate(episodes) if episode.end is not EndReason.RETRIEVER_FAILED]
+    groups = [[rewards[row] for row in group] for group in groups_of([episodes[row].question.uid for row in valid])]
+    steps = [step for episode in episodes for step in episode.steps]
+    metrics = {
+        "reward/mean": statistics.fmean(rewards[row] for row in valid) if valid else 0.0,
+        "reward/em": statistics.fmean(_em(episodes[row]) for row in valid) if valid else 0.0,
+        "reward/uniform_groups": _share([len(set(group)) == 1 for group in groups]),
+        "search/per_episode": len(steps) / len(episodes),
+        "search/nothing_new": _share([step.new_passages == 0 for step in steps]),
+        "length/response": statistics.fmean(len(episode.response_ids) for episode in episodes),
+        "length/sampled": statistics.fmean(episode.sampled_tokens for episode in episodes),
+    }
+    ends = {f"end/{reason.value}": _share([episode.end is reason for episode in episodes]) for reason in EndReason}
+    return metrics | ends
+
+
+def _em(episode: Episode) -> float:
+    return exact_match(episode.prediction, episode.question.answers)
+
+
+def validation_metrics(episodes: Sequence[Episode]) -> Metrics:
+    """Greedy EM: overall, `em/<benchmark>` and `em/hops_<n>`. Every mean is over questions."""
+    values: dict[str, list[float]] = {}
+    for episode in episodes:
+        question = episode.question
+        names = ["em", f"em/{question.benchmark}", *([f"em/hops_{question.hops}"] if question.hops else [])]
+        for name in names:
+            values.setdefault(name, []).append(_em(episode))
+    return {f"validation/{name}": statistics.fmean(group) for name, group in sorted(values.items())}
+
+
+class History:
+    """The metrics of a run, one JSON line per step: `{"step": 3, "reward/mean": 0.25, ...}`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, step: int, metrics: Metrics) -> None:
+        """Add the line of a step."""
+        with self.path.open("a", encoding="utf-8", newline="\n") as file:
+            file.write(json.dumps({"step": step, **metrics}) + "\n")
+
+    def read(self) -> list[tuple[int, Metrics]]:
+        """All steps in order. A last line that a crash cut off is left out."""
+        if not self.path.exists():
+            return []
+        lines = self.path.read_text(encoding="utf-8").split("\n")[:-1]  # what follows the last "\n" is no whole line
+        records = [json.loads(line) for line in lines]
+        return [(int(record.pop("step")), record) for record in records]
+
+    def truncate(self, step: int) -> None:
+        """Forget what came after `step`, so that a resumed run writes no step twice."""
+        kept = [json.dumps({"step": at, **metrics}) + "\n" for at, metrics in self.read() if at <= step]
+        write_text(self.path, "".join(kept))

@@ -1,0 +1,426 @@
+"""Reinforcement learning on TRL's GRPOTrainer: the only file that knows TRL.
+
+One override carries the method: `_generate_and_score_completions` runs as TRL's own, with rollouts from our turn loop,
+and then the (B, T) token advantages of the credit rule take the place of TRL's.
+
+Deviations from TRL: rewards, group statistics and advantages come from rewards/ and credit/ (TRL's own are computed and
+discarded); the questions of a step and every random draw are functions of the run's seed and the step; checkpoints are
+sealed and renamed into place; nothing is sent anywhere. From verl's loss: the k3 estimate of the KL is not clamped.
+"""
+
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # rollout_func is marked experimental; the oracle test guards it
+
+import torch
+from accelerate.utils import gather_object
+from datasets import Dataset
+from transformers import PrinterCallback, TrainerCallback
+from transformers.utils import logging as hf_logging
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.grpo_trainer import GRPOTrainer
+
+from igsearch import credit
+from igsearch.config import Config, CreditConfig
+from igsearch.errors import UserError
+from igsearch.policy.base import Policy
+from igsearch.policy.load import save_policy
+from igsearch.records import EndReason, Episode, Question
+from igsearch.retrieval.base import Retriever, RetrieverError
+from igsearch.rewards.answer import episode_reward
+from igsearch.rewards.information_gain import StepGain, diagnostics, information_gain, pool_of
+from igsearch.rollout.environment import rollout
+from igsearch.seeds import derive_seed
+from igsearch.training import checkpoint
+from igsearch.training.batch import credit_batch
+from igsearch.training.metrics import Clock, History, Metrics, TimedRetriever, rollout_metrics, validation_metrics
+from igsearch.training.schedule import Layout, layout, questions_of_step, validation_questions
+from igsearch.training.verification import Oracle
+
+Log = Callable[[int, Metrics], None]
+Gains = list[list[StepGain | None]]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a training run is made of. `clock` measures its phases (`retriever` reports to it), `oracle` checks it."""
+
+    policy: Policy
+    retriever: Retriever
+    questions: Mapping[str, Question]
+    validation: Sequence[Question]
+    config: Config
+    method: CreditConfig
+    seed: int
+    work: Path
+    log: Log
+    clock: Clock
+    oracle: Oracle | None = None
+
+    @property
+    def history(self) -> History:
+        """The metrics of all steps so far."""
+        return History(self.work / "metrics.jsonl")
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of whole checkpoints."""
+        return self.work / "checkpoints"
+
+    @property
+    def reference(self) -> Path:
+        """The start policy, kept for the KL term."""
+        return self.work / "reference"
+
+    @property
+    def staging(self) -> Path:
+        """Where checkpoints are written before they are whole."""
+        return self.work / "staging"
+
+
+def _gather(rows: list[Any]) -> list[Any]:
+    """The rows of all processes, in the order of the processes: the one place where objects cross between them."""
+    return list(gather_object(rows))
+
+
+def _no_reward(prompts: list[str], **_: Any) -> list[float | None]:
+    """TRL demands a reward function. What it makes of the rewards is discarded, so they may as well be zero."""
+    return [0.0] * len(prompts)
+
+
+class SearchTrainer(GRPOTrainer):
+    """GRPOTrainer over search episodes, with the token advantages of a credit rule."""
+
+    def __init__(self, run: Run, arguments: GRPOConfig, questions: Dataset) -> None:
+        self.run = run
+        self.rule = credit.resolve(run.method.rule)
+        self.episodes: list[Episode] = []
+        self.rewards: list[float] = []
+        self.rollout_metrics: Metrics = {}
+        super().__init__(
+            model=run.policy.model,
+            reward_funcs=[_no_reward],
+            args=arguments,
+            train_dataset=questions,
+            processing_class=run.policy.tokenizer,
+            rollout_func=lambda prompts, _: self._roll_out(prompts),
+        )
+        self.remove_callback(PrinterCallback)
+        self.add_callback(Monitor(self))
+
+    @property
+    def step(self) -> int:
+        """How many batches of rollouts have been trained on."""
+        return int(self.state.global_step) // self.run.config.train.mini_batches
+
+    def _roll_out(self, uids: Sequence[str]) -> dict[str, list[Any]]:
+        """Episodes of this process's share of the batch, as TRL wants them. `uids` are repeated once per rollout."""
+        run, first = self.run, self.accelerator.process_index * len(uids)
+        questions = [run.questions[uid] for uid in uids]
+        numbers = [(first + place) % self.num_generations for place in range(len(uids))]
+        with run.clock.phase("rollout"):
+            self.episodes = rollout(
+                run.policy, run.retriever, questions, numbers, run.config.rollout, run.config.retrieval.k,
+                (run.seed, self.step, "rollout"),
+            )  # fmt: skip
+        with run.clock.phase("outcome_reward"):
+            self.rewards = [episode_reward(run.method.reward, episode) for episode in self.episodes]
+        batch = credit_batch(self.episodes, self.rewards)
+        return {
+            "prompt_ids": [episode.prompt_ids for episode in self.episodes],
+            "completion_ids": [episode.response_ids for episode in self.episodes],
+            "logprobs": [episode.logprobs for episode in self.episodes],
+            "env_mask": [
+                row[: len(episode.response_ids)].int().tolist()
+                for row, episode in zip(batch.loss_mask_BL, self.episodes, strict=True)
+            ],
+        }
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        """TRL's batch, with our advantages (B, T) in place of its (B,)."""
+        output: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        advantage_BL = self._advantages()
+        output["advantages"] = advantage_BL.to(output["completion_ids"].device)
+        if self.run.oracle:
+            output["row"] = torch.arange(len(advantage_BL))  # TRL shuffles rows and cuts them into passes
+            self.run.oracle.begin(self.episodes, advantage_BL, self.ref_model)
+        return output
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
+        """TRL's loss, shown to the oracle where there is one."""
+        loss: torch.Tensor = super().compute_loss(model, inputs, *args, **kwargs)
+        if self.run.oracle:
+            self.run.oracle.follow(inputs["row"], loss, self.current_gradient_accumulation_steps)
+        return loss
+
+    def _advantages(self) -> torch.Tensor:
+        """Token advantages of this process's rollouts. The rule sees the rollouts of all processes."""
+        gains = self._gains()
+        rows = _gather(list(zip(self.episodes, self.rewards, gains, strict=True)))
+        episodes, rewards, all_gains = (list(column) for column in zip(*rows, strict=True))
+        if all(episode.end is EndReason.RETRIEVER_FAILED for episode in episodes):
+            raise RetrieverError(f"the retriever failed in every rollout of step {self.step + 1}")
+        advantage_BL = self.rule(credit_batch(episodes, rewards, all_gains), self.run.method)
+        self.rollout_metrics = rollout_metrics(episodes, rewards)
+        if self.run.method.information_gain:
+            self.rollout_metrics |= diagnostics(episodes, all_gains)
+        first = self.accelerator.process_index * len(self.episodes)
+        width = max(len(episode.response_ids) for episode in self.episodes)
+        return advantage_BL[first : first + len(self.episodes), :width]
+
+    def _gains(self) -> Gains:
+        """IG of this process's rollouts, drawn from the pool of all processes."""
+        run, config = self.run, self.run.method.information_gain
+        if config is None:
+            return [[None] * len(episode.steps) for episode in self.episodes]
+        with run.clock.phase("information_gain"):
+            pool = _gather(pool_of(run.policy, self.episodes, config))
+            pool.sort(key=lambda pair: (pair.uid, pair.rollout, pair.step))
+            return information_gain(run.policy, self.episodes, config, (run.seed, self.step), self.rewards, pool)
+
+    def validate(self) -> Metrics:
+        """Greedy EM on the validation questions, shared out over the processes."""
+        run = self.run
+        mine = run.validation[self.accelerator.process_index :: self.accelerator.num_processes]
+        with run.clock.phase("validation"):
+            episodes = rollout(
+                run.policy, run.retriever, mine, [0] * len(mine), run.config.rollout, run.config.retrieval.k, None
+            )
+        return validation_metrics(_gather(episodes))
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """Checkpoints carry no model card."""
+
+    def _send_telemetry(self) -> None:
+        """Nothing about a user's runs leaves the machine."""
+
+
+class Monitor(TrainerCallback):
+    """Writes the line of each step, validates, and puts finished checkpoints into place."""
+
+    def __init__(self, trainer: SearchTrainer) -> None:
+        self.trainer, self.run = trainer, trainer.run
+        self._update = ExitStack()
+        self._oracle: Metrics = {}
+
+    def on_train_begin(self, *_: Any, **__: Any) -> None:
+        """The policy before any training."""
+        if self.trainer.step == 0 and self.run.validation:
+            self._record(self.trainer.validate() | self.run.clock.take())
+
+    def on_step_begin(self, *_: Any, **__: Any) -> None:
+        """What a step does outside the inner phases is the update."""
+        self._update.enter_context(self.run.clock.phase("update"))
+
+    def on_pre_optimizer_step(self, *_: Any, **__: Any) -> None:
+        """Gradients are there and clipped."""
+        if self.run.oracle:
+            for name, value in self.run.oracle.close_update().items():
+                self._oracle[name] = max(value, self._oracle.get(name, 0.0))
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        """Closes the phase."""
+        self._update.close()
+
+    def on_log(self, *_: Any, **given: Any) -> None:
+        """Called once per batch of rollouts, after its last update (and once at the end, without a loss)."""
+        logs: Mapping[str, float] = given["logs"]
+        if "loss" not in logs:
+            return
+        metrics = {ours: logs[theirs] for theirs, ours in _LOGGED.items() if theirs in logs}
+        metrics |= self.trainer.rollout_metrics | self._oracle
+        self._oracle = {}
+        train = self.run.config.train
+        if self.run.validation and self.trainer.step in {*range(0, train.steps, train.validate_every), train.steps}:
+            metrics |= self.trainer.validate()
+        self._record(metrics | self.run.clock.take())
+
+    def on_save(self, *_: Any, **__: Any) -> None:
+        """TRL has written a checkpoint into the staging folder."""
+        accelerator = self.trainer.accelerator
+        accelerator.wait_for_everyone()
+        if accelerator.is_main_process:
+            written = self.run.staging / f"checkpoint-{self.trainer.state.global_step}"
+            checkpoint.publish(written, self.run.checkpoints, self.trainer.step)
+        accelerator.wait_for_everyone()
+
+    def _record(self, metrics: Metrics) -> None:
+        if self.trainer.accelerator.is_main_process:
+            self.run.history.append(self.trainer.step, metrics)
+            self.run.log(self.trainer.step, metrics)
+
+
+_LOGGED = {
+    "loss": "loss",
+    "grad_norm": "policy/grad_norm",
+    "entropy": "policy/entropy",
+    "kl": "policy/kl",
+    "clip_ratio/region_mean": "policy/clipped",
+    "learning_rate": "policy/learning_rate",
+}
+
+
+def _arguments(run: Run, cut: Layout, on_cpu: bool) -> GRPOConfig:
+    """TRL's settings: rewards unscaled, one epoch over the prepared order, nothing printed or reported."""
+    train = run.config.train
+    return GRPOConfig(
+        output_dir=str(run.staging),
+        seed=derive_seed(run.seed, "trainer") % 2**32,
+        max_steps=train.steps * train.mini_batches,
+        per_device_train_batch_size=cut.micro_batch,
+        gradient_accumulation_steps=cut.passes_per_update,
+        steps_per_generation=cut.passes_per_batch,
+        num_generations=train.group_size,
+        shuffle_dataset=False,
+        loss_type=train.loss,
+        epsilon=train.epsilon,
+        beta=train.beta,
+        use_bias_correction_kl=False,  # TRL would multiply the KL by the ratio, which changes its gradient
+        scale_rewards="none",
+        temperature=run.config.rollout.temperature,
+        disable_dropout=True,
+        learning_rate=train.learning_rate,
+        lr_scheduler_type="constant_with_warmup",
+        warmup_steps=train.warmup_steps,
+        max_grad_norm=train.max_grad_norm,
+        optim="adamw_torch",
+        use_cpu=on_cpu,
+        bf16=train.dtype == "bfloat16",
+        gradient_checkpointing=train.gradient_checkpointing,
+        logging_steps=train.mini_batches,
+        logging_nan_inf_filter=False,
+        save_strategy="steps",
+        save_steps=train.checkpoint_every * train.mini_batches,
+        report_to="none",
+        disable_tqdm=True,
+        log_level="error",
+        dataloader_pin_memory=False,
+    )
+
+
+def _order(run: Run) -> Dataset:
+    """The uids of the questions, step after step, as TRL will walk through them."""
+    train, questions = run.config.train, list(run.questions.values())
+    steps = (questions_of_step(questions, run.seed, step, train.prompts_per_step) for step in range(train.steps))
+    return Dataset.from_dict({"prompt": [question.uid for step in steps for question in step]})
+
+
+def _processes() -> int:
+    """How many processes the launcher started. UserError where one process would silently spread over several GPUs."""
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if processes == 1 and torch.cuda.device_count() > 1:
+        raise UserError(
+            "several GPUs are visible to one process; use torchrun --nproc_per_node N or set CUDA_VISIBLE_DEVICES"
+        )
+    return processes
+
+
+def _start(run: Run, resume: bool) -> Path | None:
+    """Clear what does not belong to the run that starts now; the checkpoint to go on from, or None."""
+    found = checkpoint.latest(run.checkpoints) if resume else None
+    step = found[1] if found else -1
+    run.work.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(run.staging, ignore_errors=True)
+    checkpoint.forget_after(run.checkpoints, step)
+    run.history.truncate(step)
+    return found[0] if found else None
+
+
+def _keep_reference(run: Run) -> None:
+    """Write down the start policy, from which TRL loads the frozen reference of the KL term, now and after a resume."""
+    if run.config.train.beta and not run.reference.exists():
+        save_policy(run.policy, run.reference)
+    run.policy.model.config._name_or_path = str(run.reference)
+
+
+def _restore(model: Any, name_or_path: str) -> None:
+    """Take back what TRL and accelerate put on the model: its patched forward and the name of the reference."""
+    for patched in ("forward", "_original_forward"):
+        model.__dict__.pop(patched, None)
+    model.config._name_or_path = name_or_path
+    model.eval()
+
+
+def train(
+    policy: Policy,
+    retriever: Retriever,
+    questions: Sequence[Question],
+    validation: Sequence[Question],
+    config: Config,
+    method: str,
+    seed: int,
+    work: Path,
+    log: Log,
+    resume: bool = False,
+    verify_oracle: bool = False,
+) -> None:
+    """Train `policy` (the start policy, also on resume) in place; the trained one ends up in work/"policy".
+
+    `log` gets the metrics of every step from 1, and of the untrained policy as step 0 where there are validation
+    questions; work/metrics.jsonl keeps them. `resume` continues after the last whole checkpoint in `work`, bit for bit
+    as if nothing had happened on the same machine and layout; otherwise what an earlier run left there is removed.
+    `verify_oracle` adds `oracle/*`: differences to the loss and gradient of training/step.py. Raises UserError for
+    settings that do not fit together and RetrieverError where every search of a step fails.
+    """
+    processes, clock = _processes(), Clock()
+    if verify_oracle and processes > 1:
+        raise UserError("the oracle follows one process only; start without torchrun or without --verify-oracle")
+    run = Run(
+        policy=policy,
+        retriever=TimedRetriever(retriever, clock),
+        questions={question.uid: question for question in questions},
+        validation=validation_questions(validation, config.train.validation_questions),
+        config=config,
+        method=config.method(method),
+        seed=seed,
+        work=work,
+        log=log,
+        clock=clock,
+        oracle=Oracle(policy, config) if verify_oracle else None,
+    )
+    name_or_path = policy.model.config._name_or_path
+    try:
+        with _quiet():
+            _run(run, processes, resume)
+    finally:
+        _restore(policy.model, name_or_path)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without progress bars, and without what TRL 1.16 makes transformers 5.23 warn about."""
+    bars_were_on = hf_logging.is_progress_bar_enabled()
+    hf_logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*gradient_checkpointing.*", FutureWarning)
+            yield
+    finally:
+        if bars_were_on:
+            hf_logging.enable_progress_bar()
+
+
+def _run(run: Run, processes: int, resume: bool) -> None:
+    arguments = _arguments(run, layout(run.config.train, processes), on_cpu=not torch.cuda.is_available())
+    with arguments.main_process_first(local=False):
+        if arguments.process_index == 0:
+            start = _start(run, resume)
+        else:
+            found = checkpoint.latest(run.checkpoints) if resume else None
+            start = found[0] if found else None
+        _keep_reference(run)
+    trainer = SearchTrainer(run, arguments, _order(run))
+    if trainer.accelerator.num_processes != processes:
+        raise UserError(f"{processes} processes were started, but accelerate sees {trainer.accelerator.num_processes}")
+    trainer.train(resume_from_checkpoint=str(start) if start else None)
+    if trainer.accelerator.is_main_process:
+        save_policy(run.policy, run.work / "policy")
+        shutil.rmtree(run.staging, ignore_errors=True)
+    trainer.accelerator.wait_for_everyone()
