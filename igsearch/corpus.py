@@ -63,7 +63,7 @@ def _passage(line: bytes, where: str) -> Passage:
 
 
 class _SeenIds:
-    """Which ids came before, in 8 bytes an id (21 million: 170 MB). Two ids may share a hash, so "seen" is to be checked."""
+    """Which ids came before, in 8 bytes an id (21 million: 170 MB). Two ids may share a hash, so check a "seen"."""
 
     def __init__(self) -> None:
         self._recent: set[int] = set()
