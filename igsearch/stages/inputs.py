@@ -1,0 +1,60 @@
+"""What stages read: the retriever, the prepared questions, a policy."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from igsearch.errors import UserError
+from igsearch.policy.base import Policy
+from igsearch.policy.load import load_policy, smollm2_directory
+from igsearch.provenance import digest_json, digest_tree
+from igsearch.retrieval import lucene
+from igsearch.retrieval.lucene import LuceneRetriever
+from igsearch.stages.layout import WORK, Layout
+from igsearch.stages.rule import Context, locked
+
+INDEX, PREPARED, START = "artifacts/index/card.json", "artifacts/prepared", "start.json"
+
+_log = logging.getLogger(__name__)
+
+
+def index_card(context: Context) -> dict[str, Any]:
+    """The card of the index: all that the hits depend on."""
+    card: dict[str, Any] = json.loads(context.input(INDEX).read_text(encoding="utf-8"))
+    return card
+
+
+def rebuild_index(layout: Layout, card: dict[str, Any], say: Any) -> None:
+    """Lucene's files are no output of a stage (they differ at every build, hits do not): build them again if need be."""
+    folder = layout.at(INDEX).parent
+    with locked(WORK / f"index-{digest_json(str(folder))[:16]}.lock", say):
+        if (folder / "lucene").is_dir() and (folder / "source.json").is_file():
+            return
+        say(f"{folder} holds the card of the index only: building the index from {layout.at('corpus')}")
+        built = lucene.build(layout.at("corpus"), folder, layout.config.retrieval)
+        if built != card:
+            raise UserError(
+                f"{layout.at('corpus')} or Lucene has changed since the index was made; run `igsearch index`"
+            )
+
+
+def retriever(context: Context) -> LuceneRetriever:
+    """BM25 over the project's index."""
+    folder = context.input(INDEX).parent
+    rebuild_index(context.layout, index_card(context), context.say)
+    return LuceneRetriever(folder, context.config.retrieval)
+
+
+def start_card(name: str) -> dict[str, str]:
+    """What stands for a start policy that needs no warm start: its name and the digest of its files."""
+    directory = smollm2_directory() if name == "smollm2" else Path(name)
+    return {"policy": name, "digest": digest_tree(directory)}
+
+
+def policy(context: Context, name: str) -> Policy:
+    """The policy in an input folder: its weights, or the card of a start policy that lies elsewhere."""
+    folder, config = context.input(name), context.config.policy
+    card = folder / START
+    where = json.loads(card.read_text(encoding="utf-8"))["policy"] if card.exists() else str(folder)
+    return load_policy(config.model_copy(update={"name": where}))

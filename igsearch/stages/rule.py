@@ -1,0 +1,254 @@
+"""The one rule of reuse: a job whose card matches its inputs, and whose outputs are what the card says, is up to date.
+
+A job works in a folder named by its input digest, so that what a crash left there fits. Its outputs are renamed into
+place when they are whole; the card comes last. Two processes never do the same job at once: the second waits, then
+reuses.
+"""
+
+import fcntl
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from igsearch.config import Config
+from igsearch.errors import UserError
+from igsearch.provenance import Card, atomic_path, digest_json, digest_tree, git_commit, module_digest
+from igsearch.stages import layout as layouts
+from igsearch.stages import table
+from igsearch.stages.layout import Layout
+from igsearch.stages.table import Job
+
+PACKAGE = Path(__file__).resolve().parent.parent
+
+Say = Callable[[str], None]
+Progress = Callable[[str, int, int], None]
+"""`progress(label, done, total)`"""
+
+
+def setting(config: Config, key: str) -> Any:
+    """The resolved value at a dotted key; None below a section that is switched off."""
+    value: Any = config.resolved()
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def _commands() -> dict[str, str]:
+    """By output name, the command that makes it."""
+    return {name: stage.command for stage in table.STAGES.values() for name in stage.outputs}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A job at its place, with the digests of what it depends on."""
+
+    job: Job
+    layout: Layout
+
+    @cached_property
+    def input_names(self) -> tuple[str, ...]:
+        """The data it reads, as the table names them."""
+        stage = self.job.stage
+        each = [name for run in table.runs(self.layout.config) for name in run.fill(stage.every_run)]
+        return (*self.job.fill(stage.inputs), *each)
+
+    @cached_property
+    def output_names(self) -> tuple[str, ...]:
+        """The data it makes, as the table names them."""
+        return self.job.fill(self.job.stage.outputs)
+
+    @property
+    def missing(self) -> list[str]:
+        """The inputs that do not exist."""
+        return [name for name in self.input_names if not self.layout.at(name).exists()]
+
+    @cached_property
+    def inputs(self) -> dict[str, str]:
+        """Digest of each setting, module and input. UserError, naming the command to run, where an input is missing."""
+        if self.missing:
+            raise UserError(self._missing_sentence(self.missing[0]))
+        stage, config = self.job.stage, self.layout.config
+        return {
+            **{f"config {key}": digest_json(setting(config, key)) for key in self.job.fill(stage.config)},
+            **{f"module {name}": module_digest(PACKAGE, (name,)) for name in stage.modules},
+            **{f"data {name}": digest_tree(self.layout.at(name)) for name in self.input_names},
+        }
+
+    def _missing_sentence(self, name: str) -> str:
+        for stage in table.STAGES.values():
+            job = Job(stage, self.job.method, self.job.seed)
+            if any(name.startswith(made) for made in job.fill(stage.outputs)):
+                command = job.fill([stage.command])[0]
+                return f"{self.layout.at(name)} is missing: run `igsearch {command}` first, or `igsearch benchmark`"
+        return f"{self.layout.at(name)} is missing: name an existing file in the configuration"
+
+    @cached_property
+    def digest(self) -> str:
+        """The input digest: identity of the result."""
+        return digest_json(self.inputs)
+
+    @property
+    def card(self) -> Card | None:
+        """The card that lies there now."""
+        return Card.read(self.layout.card(self.job.name))
+
+    @property
+    def work(self) -> Path:
+        """Where the job keeps what should outlive a crash."""
+        return layouts.WORK / self.digest[:16]
+
+    def stale(self) -> str | None:
+        """Why the job has to run, in a few words; None where it is up to date."""
+        card = self.card
+        if card is None:
+            return "never made"
+        changed = sorted(key for key in {*self.inputs, *card.inputs} if self.inputs.get(key) != card.inputs.get(key))
+        if changed:
+            return f"changed: {', '.join(changed)}"
+        return None if self._outputs_match(card) else "its output is missing or was changed"
+
+    def _outputs_match(self, card: Card) -> bool:
+        paths = {name: self.layout.at(name) for name in self.output_names}
+        return all(path.exists() and card.outputs.get(name) == digest_tree(path) for name, path in paths.items())
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a stage is given. It writes its outputs into `staging`, under the names they will have."""
+
+    plan: Plan
+    resume: bool
+    say: Say
+    progress: Progress
+
+    @property
+    def config(self) -> Config:
+        """The configuration."""
+        return self.plan.layout.config
+
+    @property
+    def job(self) -> Job:
+        """The job."""
+        return self.plan.job
+
+    @property
+    def layout(self) -> Layout:
+        """Where everything lies."""
+        return self.plan.layout
+
+    @property
+    def work(self) -> Path:
+        """For checkpoints and partial records: it is there again after a crash."""
+        return self.plan.work
+
+    @property
+    def staging(self) -> Path:
+        """Empty at the start."""
+        return self.work / "out"
+
+    @property
+    def out(self) -> Path:
+        """Where the first output is to be written: a path in `staging` that does not exist yet."""
+        return self.staging / self.layout.at(self.plan.output_names[0]).name
+
+    def input(self, name: str) -> Path:
+        """The path of an input that the table lists. KeyError for another: it would be in no digest."""
+        if name not in self.plan.input_names:
+            raise KeyError(f"{name} is not an input of {self.job.name}")
+        return self.layout.at(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A job that is up to date now. `reused`: nothing had to be computed."""
+
+    job: Job
+    card: Card
+    reused: bool
+
+
+def quiet(label: str, done: int, total: int) -> None:
+    """Progress that nobody watches."""
+
+
+def _command() -> str:
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+@contextmanager
+def locked(path: Path, say: Say) -> Iterator[None]:
+    """Hold the lock at `path` for the block; say so where another process has it, and wait."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"another process holds {path}; waiting for it")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _place(source: Path, target: Path) -> None:
+    with atomic_path(target) as temporary:
+        source.rename(temporary)
+
+
+def _execute(context: Context) -> Card:
+    plan, job = context.plan, context.job
+    if not context.resume:
+        shutil.rmtree(context.work, ignore_errors=True)
+    shutil.rmtree(context.staging, ignore_errors=True)
+    context.staging.mkdir(parents=True)
+    run_id: str | None = import_module(f"igsearch.stages.{job.stage.function}").run(context)
+    for name in plan.output_names:
+        _place(context.staging / plan.layout.at(name).name, plan.layout.at(name))
+    return _seal(plan, run_id)
+
+
+def _seal(plan: Plan, run_id: str | None) -> Card:
+    """Write the card, which ends the job, and clear its work folder."""
+    outputs = {name: digest_tree(plan.layout.at(name)) for name in plan.output_names}
+    card = Card(plan.job.name, plan.digest, plan.inputs, outputs, _command(), git_commit(), run_id)
+    card.write(plan.layout.card(plan.job.name))
+    shutil.rmtree(plan.work, ignore_errors=True)
+    return card
+
+
+def _adopt(plan: Plan, say: Say) -> Card | None:
+    """For a run with overrides: copy what the project has already made from the same inputs."""
+    at_home = Plan(plan.job, layouts.home(plan.layout.config))
+    card = at_home.card
+    if plan.layout.run is None or card is None or card.input_digest != plan.digest or not at_home._outputs_match(card):
+        return None
+    for name in plan.output_names:
+        source = at_home.layout.at(name)
+        with atomic_path(plan.layout.at(name)) as temporary:
+            (shutil.copytree if source.is_dir() else shutil.copy2)(source, temporary)
+    say(f"{plan.job.name}: taken over from {card.stage} of the project, which has the same inputs")
+    card.write(plan.layout.card(plan.job.name))
+    return card
+
+
+def run(job: Job, layout: Layout, *, resume: bool = True, say: Say = print, progress: Progress = quiet) -> Done:
+    """Bring a job up to date: reuse it where the rule says so, else do it.
+
+    resume: go on from what an interrupted job left; otherwise start afresh. Raises UserError where an input is missing.
+    """
+    plan = Plan(job, layout)
+    with locked(plan.work.with_suffix(".lock"), say):
+        why = plan.stale()
+        if why is None and plan.card:
+            say(f"{job.name}: up to date, reused")
+            return Done(job, plan.card, reused=True)
+        adopted = _adopt(plan, say)
+        if adopted:
+            return Done(job, adopted, reused=True)
+        say(f"{job.name}: {why}")
+        return Done(job, _execute(Context(plan, resume, say, progress)), reused=False)

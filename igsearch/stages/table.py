@@ -1,0 +1,184 @@
+"""The one table of stages: the settings, modules and data that each depends on, what it makes, and its command.
+
+dvc.yaml is made from it (`python -m igsearch.stages.dvc`), digests are taken by it, and a test holds the modules
+against the imports of the code. Braces stand for what a job adds: `{method}`, `{seed}`, and `{run}`, which is both.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from igsearch.config import Config
+from igsearch.errors import UserError, nearest
+
+INFRASTRUCTURE = ("config.py", "errors.py", "provenance.py", "tracking.py")
+"""Modules that no digest holds: they carry settings, messages and files from place to place and compute no result.
+The settings themselves are in the digests."""
+
+WARM_START = "warm_start"
+"""The run that was not trained."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage.
+
+    function: the module below stages/ whose `run` does the work. config: dotted keys. modules: files and folders below
+    igsearch/. inputs, outputs: names that a Layout resolves; of `every_run` there is one input for each run of the
+    benchmark. matrix: one job per method and seed.
+    """
+
+    name: str
+    function: str
+    command: str
+    config: tuple[str, ...]
+    modules: tuple[str, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    every_run: tuple[str, ...] = ()
+    matrix: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A stage, of one method and seed where the table says so."""
+
+    stage: Stage
+    method: str = WARM_START
+    seed: int | None = None
+
+    @property
+    def run(self) -> str:
+        """`grpo-0`, or `warm_start`."""
+        return self.method if self.seed is None else f"{self.method}-{self.seed}"
+
+    @property
+    def name(self) -> str:
+        """What its card is called: `index`, `train-grpo-0`."""
+        return f"{self.stage.name}-{self.run}" if self.stage.matrix else self.stage.name
+
+    def fill(self, items: Iterable[str]) -> tuple[str, ...]:
+        """`items` with method, seed and run in place of the braces."""
+        return tuple(item.format(method=self.method, seed=self.seed, run=self.run) for item in items)
+
+
+_DATA = ("records.py", "text.py", "seeds.py")
+_READ = ("benchmarks", "corpus.py")
+_SEARCH = ("policy", "retrieval", "rollout")
+_RETRIEVAL = ("retrieval.k", "retrieval.k1", "retrieval.b")
+_INDEX = "artifacts/index/card.json"
+_PREPARED = "artifacts/prepared"
+
+_EVALUATE = Stage(
+    name="evaluate",
+    function="evaluate",
+    command="evaluate --run {run}",
+    config=("evaluation", "rollout", *_RETRIEVAL, "policy.dtype", "data.evaluate", "data.limit", "data.synthetic"),
+    modules=(*_DATA, *_READ, *_SEARCH, "evaluation", "inference", "rewards", "stages/evaluate.py"),
+    inputs=(_PREPARED, _INDEX, "artifacts/train/{run}/policy"),
+    outputs=("artifacts/evaluate/{run}",),
+    matrix=True,
+)
+
+STAGES = {
+    stage.name: stage
+    for stage in (
+        Stage(
+            name="world",
+            function="world",
+            command="world",
+            config=("world",),
+            modules=(*_DATA, "benchmarks/world.py", "stages/world.py"),
+            inputs=(),
+            outputs=("corpus", "questions"),
+        ),
+        Stage(
+            name="index",
+            function="index",
+            command="index",
+            config=(),
+            modules=(*_DATA, "corpus.py", "retrieval", "stages/index.py"),
+            inputs=("corpus",),
+            outputs=(_INDEX,),
+        ),
+        Stage(
+            name="prepare",
+            function="prepare",
+            command="prepare",
+            config=("data.train", "data.evaluate", "data.hub", "data.synthetic"),
+            modules=(*_DATA, *_READ, "stages/prepare.py"),
+            inputs=("questions",),
+            outputs=(_PREPARED,),
+        ),
+        Stage(
+            name="warm_start",
+            function="warm_start",
+            command="warm-start",
+            config=("warm_start", "policy", "world", "rollout", "data.train"),
+            modules=(*_DATA, *_READ, "policy", "rollout", "training/warm_start.py", "stages/warm_start.py"),
+            inputs=(_PREPARED, "corpus"),
+            outputs=("artifacts/warm_start",),
+        ),
+        Stage(
+            name="train",
+            function="train",
+            command="train --method {method} --seed {seed}",
+            config=("methods.{method}", "train", "rollout", *_RETRIEVAL, "policy.dtype", "data.train"),
+            modules=(*_DATA, *_READ, *_SEARCH, "credit", "rewards", "training", "stages/train.py"),
+            inputs=(_PREPARED, _INDEX, "artifacts/warm_start"),
+            outputs=("artifacts/train/{run}",),
+            matrix=True,
+        ),
+        _EVALUATE,
+        replace(
+            _EVALUATE,
+            name="evaluate_warm_start",
+            command="evaluate --run warm_start",
+            inputs=(_PREPARED, _INDEX, "artifacts/warm_start"),
+            outputs=("artifacts/evaluate/warm_start",),
+            matrix=False,
+        ),
+        Stage(
+            name="tables",
+            function="tables",
+            command="report",
+            config=("benchmark.methods", "benchmark.seeds", "data.synthetic"),
+            modules=(*_DATA, "evaluation", "reporting", "stages/tables.py"),
+            inputs=("artifacts/evaluate/warm_start",),
+            every_run=("artifacts/evaluate/{run}", "artifacts/train/{run}/metrics.jsonl"),
+            outputs=("results/tables", "results/plots", "results/metrics.json"),
+        ),
+    )
+}
+
+
+def runs(config: Config) -> list[Job]:
+    """The train jobs of the benchmark: methods x seeds."""
+    return [
+        Job(STAGES["train"], method, seed) for method in config.benchmark.methods for seed in config.benchmark.seeds
+    ]
+
+
+def benchmark(config: Config) -> list[list[Job]]:
+    """All jobs of the benchmark, in the order of their dependencies; those of one list do not depend on each other."""
+    trained = runs(config)
+    first = [[Job(STAGES["world"])]] if config.data.synthetic else []
+    return [
+        *first,
+        [Job(STAGES["index"]), Job(STAGES["prepare"])],
+        [Job(STAGES["warm_start"])],
+        [Job(STAGES["evaluate_warm_start"]), *trained],
+        [Job(STAGES["evaluate"], job.method, job.seed) for job in trained],
+        [Job(STAGES["tables"])],
+    ]
+
+
+def evaluation(run: str, config: Config) -> Job:
+    """The evaluation of a run such as `grpo-0`, or of `warm_start`. UserError for any other name."""
+    if run == WARM_START:
+        return Job(STAGES["evaluate_warm_start"])
+    method, _, seed = run.rpartition("-")
+    if not seed.isdecimal():
+        choices = [WARM_START, *(job.run for job in runs(config))]
+        raise UserError(f"unknown run {run!r} {nearest(run, choices)}; write it as method-seed")
+    config.method(method)
+    return Job(STAGES["evaluate"], method, int(seed))

@@ -1,0 +1,84 @@
+"""Train one method from one seed. The stage owns the MLflow run, so that every door is logged, live."""
+
+import json
+import shutil
+from pathlib import Path
+
+from igsearch import tracking
+from igsearch.provenance import digest_json, write_text
+from igsearch.records import Question
+from igsearch.stages import inputs
+from igsearch.stages.rule import Context
+from igsearch.training import trainer
+from igsearch.training.metrics import History, Metrics
+
+VERIFY_ORACLE = "verify_oracle"
+_SHOWN = {"reward/em": "reward", "ig/mean": "IG", "validation/em": "validation EM"}
+_OF_THE_MACHINE = ("seconds/", "oracle/")  # figures that are no part of the result
+
+
+def run(context: Context) -> str:
+    """Write policy/ and metrics.jsonl; returns the id of the MLflow run."""
+    job, config = context.job, context.config
+    data = {name: digest for name, digest in context.plan.inputs.items() if name.startswith("data ")}
+    with tracking.run(
+        job.run,
+        tracking.run_params(config, job.method, int(job.seed or 0)),
+        tracking.run_tags(config, digest_json(data)),
+        run_id=_earlier_run(context),
+    ) as tracked:
+        write_text(context.work / "mlflow_run", tracked.id)
+        for name, digest in data.items():
+            tracked.log_dataset(
+                name.removeprefix("data "), digest, context.input(name.removeprefix("data ")), "training"
+            )
+        _train(context, tracked)
+        _collect(context.work / "training", context.out)
+        tracked.log_folder(context.out / "policy", "model")
+    return tracked.id
+
+
+def _earlier_run(context: Context) -> str | None:
+    """The MLflow run of an attempt that was interrupted, if this one goes on from there."""
+    noted = context.work / "mlflow_run"
+    return noted.read_text(encoding="utf-8") if noted.exists() else None
+
+
+def _train(context: Context, tracked: tracking.Run) -> None:
+    config, job = context.config, context.job
+
+    def log(step: int, metrics: Metrics) -> None:
+        tracked.log_metrics(step, metrics)
+        shown = [f"{label} {metrics[name]:.3f}" for name, label in _SHOWN.items() if name in metrics]
+        shown += [f"{name} {value:.1e}" for name, value in metrics.items() if name.startswith("oracle/")]
+        context.progress(" ".join((job.run, *shown)), step, config.train.steps)
+
+    trainer.train(
+        policy=inputs.policy(context, "artifacts/warm_start"),
+        retriever=inputs.retriever(context),
+        questions=_questions(context, "train"),
+        validation=_questions(context, "validation") if config.train.validation_questions else [],
+        config=config,
+        method=job.method,
+        seed=int(job.seed or 0),
+        work=context.work / "training",
+        log=log,
+        resume=context.resume,
+        verify_oracle=VERIFY_ORACLE in context.options,
+    )
+
+
+def _questions(context: Context, split: str) -> list[Question]:
+    by_benchmark = inputs.questions(context, split, context.config.data.train)
+    return [question for questions in by_benchmark.values() for question in questions]
+
+
+def _collect(training: Path, out: Path) -> None:
+    """Policy and curves, without what differs from one machine to the next."""
+    out.mkdir(parents=True)
+    shutil.copytree(training / "policy", out / "policy")
+    lines = [
+        {"step": step, **{name: value for name, value in metrics.items() if not name.startswith(_OF_THE_MACHINE)}}
+        for step, metrics in History(training / "metrics.jsonl").read()
+    ]
+    write_text(out / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))

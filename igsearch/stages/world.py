@@ -1,0 +1,9 @@
+"""The synthetic world: the raw data, for profiles that ask for it."""
+
+from igsearch.benchmarks import world
+from igsearch.stages.rule import Context
+
+
+def run(context: Context) -> None:
+    """Write corpus.jsonl and benchmarks/."""
+    world.write(context.config.world, context.staging)
