@@ -5,7 +5,7 @@ from pathlib import Path
 from igsearch import tracking
 from igsearch.evaluation import store
 from igsearch.evaluation.evaluate import Outcome, evaluate
-from igsearch.provenance import digest_json, digest_tree
+from igsearch.provenance import digest_tree
 from igsearch.stages import inputs
 from igsearch.stages.rule import Context, Plan
 from igsearch.stages.table import STAGES, Job
@@ -36,19 +36,18 @@ def run(context: Context) -> str:
 def _track(context: Context, outcome: Outcome, folder: Path) -> str:
     """Log the figures to the run that trained the policy, or to one of its own."""
     job, config = context.job, context.config
-    data = {name: digest for name, digest in context.plan.inputs.items() if name.startswith("data ")}
     train = Plan(Job(STAGES["train"], job.method, job.seed), context.layout).card if job.seed is not None else None
     own = context.plan.card
     with tracking.run(
         job.run,
         tracking.run_params(config, job.method, job.seed or 0),
-        tracking.run_tags(config, digest_json(data)),
+        tracking.run_tags(config, inputs.data_digest(context)),
         run_id=train.run_id if train else own.run_id if own else None,
     ) as tracked:
         step = config.train.steps if job.seed is not None else 0
         tracked.log_results(step, figures(outcome))
-        prepared = "artifacts/prepared"
-        tracked.log_dataset(prepared, context.plan.inputs[f"data {prepared}"], context.input(prepared), "evaluation")
+        name = inputs.PREPARED
+        tracked.log_dataset(name, context.plan.inputs[f"data {name}"], context.input(name), "evaluation")
         tracked.log_folder(folder, "evaluation")
         tracked.log_table("em", table_rows(outcome, job.run))
     return tracked.id

@@ -1,22 +1,22 @@
 """What stages read: the retriever, the prepared questions, a policy."""
 
 import json
-import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from igsearch.benchmarks.prepare import load_questions
 from igsearch.errors import UserError
 from igsearch.policy.base import Policy
 from igsearch.policy.load import load_policy, smollm2_directory
 from igsearch.provenance import digest_json, digest_tree
+from igsearch.records import Question
 from igsearch.retrieval import lucene
 from igsearch.retrieval.lucene import LuceneRetriever
 from igsearch.stages.layout import WORK, Layout
-from igsearch.stages.rule import Context, locked
+from igsearch.stages.rule import Context, Say, locked
 
 INDEX, PREPARED, START = "artifacts/index/card.json", "artifacts/prepared", "start.json"
-
-_log = logging.getLogger(__name__)
 
 
 def index_card(context: Context) -> dict[str, Any]:
@@ -25,8 +25,8 @@ def index_card(context: Context) -> dict[str, Any]:
     return card
 
 
-def rebuild_index(layout: Layout, card: dict[str, Any], say: Any) -> None:
-    """Lucene's files are no output of a stage (they differ at every build, hits do not): build them again if need be."""
+def rebuild_index(layout: Layout, card: dict[str, Any], say: Say) -> None:
+    """Build Lucene's files again where only the card is there: they are no output, as they differ at every build."""
     folder = layout.at(INDEX).parent
     with locked(WORK / f"index-{digest_json(str(folder))[:16]}.lock", say):
         if (folder / "lucene").is_dir() and (folder / "source.json").is_file():
@@ -58,3 +58,14 @@ def policy(context: Context, name: str) -> Policy:
     card = folder / START
     where = json.loads(card.read_text(encoding="utf-8"))["policy"] if card.exists() else str(folder)
     return load_policy(config.model_copy(update={"name": where}))
+
+
+def questions(context: Context, split: str, benchmarks: Iterable[str]) -> dict[str, list[Question]]:
+    """The prepared questions of a split, by benchmark. UserError where a benchmark has no such split."""
+    folder = context.input(PREPARED)
+    return {name: load_questions(folder / name / f"{split}.jsonl", name) for name in benchmarks}
+
+
+def data_digest(context: Context) -> str:
+    """Identity of questions and corpus, the same in training and evaluation."""
+    return digest_json([context.plan.inputs[f"data {name}"] for name in (PREPARED, INDEX)])

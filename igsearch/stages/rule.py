@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from igsearch.config import Config
-from igsearch.errors import UserError
+from igsearch.errors import Interrupted, UserError
 from igsearch.provenance import Card, atomic_path, digest_json, digest_tree, git_commit, module_digest
 from igsearch.stages import layout as layouts
 from igsearch.stages import table
@@ -124,9 +124,10 @@ class Context:
     """What a stage is given. It writes its outputs into `staging`, under the names they will have."""
 
     plan: Plan
-    resume: bool
     say: Say
     progress: Progress
+    resume: bool = True
+    options: frozenset[str] = frozenset()
 
     @property
     def config(self) -> Config:
@@ -206,10 +207,21 @@ def _execute(context: Context) -> Card:
         shutil.rmtree(context.work, ignore_errors=True)
     shutil.rmtree(context.staging, ignore_errors=True)
     context.staging.mkdir(parents=True)
-    run_id: str | None = import_module(f"igsearch.stages.{job.stage.function}").run(context)
+    try:
+        run_id: str | None = import_module(f"igsearch.stages.{job.stage.function}").run(context)
+    except Interrupted:
+        raise
+    except KeyboardInterrupt as error:
+        raise Interrupted(_interrupted(context)) from error
     for name in plan.output_names:
         _place(context.staging / plan.layout.at(name).name, plan.layout.at(name))
     return _seal(plan, run_id)
+
+
+def _interrupted(context: Context) -> str:
+    kept = [path for path in context.work.iterdir() if path != context.staging]
+    rest = f"its progress is kept in {context.work}" if kept else "nothing of it was kept"
+    return f"{context.job.name} was interrupted; {rest}, and the same command goes on from there"
 
 
 def _seal(plan: Plan, run_id: str | None) -> Card:
@@ -236,19 +248,29 @@ def _adopt(plan: Plan, say: Say) -> Card | None:
     return card
 
 
-def run(job: Job, layout: Layout, *, resume: bool = True, say: Say = print, progress: Progress = quiet) -> Done:
+def run(
+    job: Job,
+    layout: Layout,
+    *,
+    say: Say = print,
+    progress: Progress = quiet,
+    resume: bool = True,
+    options: frozenset[str] = frozenset(),
+) -> Done:
     """Bring a job up to date: reuse it where the rule says so, else do it.
 
-    resume: go on from what an interrupted job left; otherwise start afresh. Raises UserError where an input is missing.
+    resume: go on from what an interrupted job left; otherwise start afresh. options: what a stage may do beside its
+    work; with any of them it runs even where it is up to date. Raises UserError where an input is missing, Interrupted
+    on Ctrl-C.
     """
     plan = Plan(job, layout)
     with locked(plan.work.with_suffix(".lock"), say):
         why = plan.stale()
-        if why is None and plan.card:
+        if why is None and plan.card and not options:
             say(f"{job.name}: up to date, reused")
             return Done(job, plan.card, reused=True)
-        adopted = _adopt(plan, say)
+        adopted = None if options else _adopt(plan, say)
         if adopted:
             return Done(job, adopted, reused=True)
-        say(f"{job.name}: {why}")
-        return Done(job, _execute(Context(plan, resume, say, progress)), reused=False)
+        say(f"{job.name}: {why or 'again'}")
+        return Done(job, _execute(Context(plan, say, progress, resume, options)), reused=False)

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from igsearch import tracking
-from igsearch.provenance import digest_json, write_text
+from igsearch.provenance import write_text
 from igsearch.records import Question
 from igsearch.stages import inputs
 from igsearch.stages.rule import Context
@@ -20,18 +20,15 @@ _OF_THE_MACHINE = ("seconds/", "oracle/")  # figures that are no part of the res
 def run(context: Context) -> str:
     """Write policy/ and metrics.jsonl; returns the id of the MLflow run."""
     job, config = context.job, context.config
-    data = {name: digest for name, digest in context.plan.inputs.items() if name.startswith("data ")}
     with tracking.run(
         job.run,
         tracking.run_params(config, job.method, int(job.seed or 0)),
-        tracking.run_tags(config, digest_json(data)),
+        tracking.run_tags(config, inputs.data_digest(context)),
         run_id=_earlier_run(context),
     ) as tracked:
         write_text(context.work / "mlflow_run", tracked.id)
-        for name, digest in data.items():
-            tracked.log_dataset(
-                name.removeprefix("data "), digest, context.input(name.removeprefix("data ")), "training"
-            )
+        for name in context.plan.input_names:
+            tracked.log_dataset(name, context.plan.inputs[f"data {name}"], context.input(name), "training")
         _train(context, tracked)
         _collect(context.work / "training", context.out)
         tracked.log_folder(context.out / "policy", "model")
