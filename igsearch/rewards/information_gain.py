@@ -85,14 +85,14 @@ def pool_of(policy: Policy, episodes: Iterable[Episode], config: InformationGain
 
 
 def _candidates(pool: Sequence[Pair], own: Pair, config: InformationGainConfig) -> Sequence[Pair]:
-    """The pairs that may stand in for `own`: the widest scope that `pool_scope` allows and that holds enough of them.
+    """The pairs that may stand in for `own`: the narrowest scope that `pool_scope` allows and that holds N of them.
 
     Shared draws must not depend on the rollout, so they know other questions and, failing those, the whole pool.
     """
-    other_uid = [pair for pair in pool if pair.uid != own.uid]
     if config.share_draws:
-        return other_uid or pool
+        return [pair for pair in pool if pair.uid != own.uid] or pool
     other_pair = [pair for pair in pool if pair.content != own.content]
+    other_uid = [pair for pair in other_pair if pair.uid != own.uid]
     scopes = (other_uid, other_pair) if config.pool_scope == "other_uid" else (other_pair,)
     return next((scope for scope in scopes if len(scope) >= config.draws), pool)
 
@@ -190,7 +190,8 @@ def _gains(scorer: _Scorer, tasks: Sequence[_Task], config: InformationGainConfi
     for task, scores, variant in zip(tasks, of_real, best, strict=True):
         drawn = tuple(next(random) for _ in task.random)
         truncated = sum(len(context) > config.max_context for context in (task.real, *task.random))
-        gains.append(StepGain(scores[variant] - statistics.fmean(drawn), scores[variant], drawn, truncated))
+        gain = statistics.fmean(scores[variant] - other for other in drawn)
+        gains.append(StepGain(gain, scores[variant], drawn, truncated))
     return gains
 
 

@@ -96,7 +96,7 @@ def update(
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(loss.item())
     return losses
 
 
@@ -130,7 +130,7 @@ def loss_of(
 
 
 def aggregate(loss_BL: torch.Tensor, batch: TokenBatch, config: TrainConfig) -> torch.Tensor:
-    """One loss from those of the tokens: `dapo` mean over all rollouts, `bnpo` over these, `grpo` per sequence first."""
+    """One loss from all: `dapo` mean over the tokens of all rollouts, `bnpo` of these, `grpo` sequence by sequence."""
     mask_BL = batch.loss_mask_BL
     sum_B = (loss_BL * mask_BL).sum(-1)
     if config.loss == "grpo":

@@ -1,0 +1,35 @@
+"""Rules by name, from outside the tree, and the sentences for those that are not there."""
+
+import pytest
+
+from igsearch import credit
+from igsearch.config import METHODS
+from igsearch.credit import grpo, ig_search
+from igsearch.errors import UserError
+
+
+def test_every_method_has_its_rule() -> None:
+    assert {name: credit.resolve(config.rule) for name, config in METHODS.items()} == {
+        "grpo": grpo.advantages,
+        "ig_search": ig_search.advantages,
+        "ig_search_shared": ig_search.advantages,
+    }
+
+
+def test_a_rule_from_outside_the_tree() -> None:
+    assert credit.resolve("igsearch.credit.ig_search:advantages") is ig_search.advantages
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("ig_serch", r"did you mean 'ig_search'"),
+        ("nowhere.at_all:rule", r"cannot import module 'nowhere.at_all'"),
+        ("igsearch.credit.grpo:advantage", r"no function 'advantage' \(did you mean 'advantages'\?\)"),
+        (":x", r"cannot import module ''"),
+    ],
+)
+def test_an_unknown_rule_is_one_sentence(name: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as error:
+        credit.resolve(name)
+    assert "\n" not in str(error.value)
