@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from igsearch.config import Config
+from igsearch.config import Config, RolloutConfig
 from igsearch.errors import UserError
+from igsearch.inference import direct, rag
 from igsearch.provenance import digest_json
 from igsearch.records import Question
+from igsearch.rollout.prompts import STYLES
 
 NORMALISATION = "squad-1"
 """Version of the answer normalisation in text.py; raised whenever a prediction could score differently."""
@@ -59,6 +61,11 @@ def _question_set(benchmark: str, questions: Sequence[Question]) -> QuestionSet:
     return QuestionSet(benchmark, len(questions), digest_json(asked))
 
 
+def _prompt(rollout: RolloutConfig) -> dict[str, str]:
+    texts = [asdict(STYLES[rollout.prompt]), direct.PROMPTS[rollout.prompt], rag.PROMPTS[rollout.prompt]]
+    return {"style": rollout.prompt, "document_template": rollout.document_template, "texts": digest_json(texts)}
+
+
 def make(corpus_digest: str, questions: Mapping[str, Sequence[Question]], config: Config) -> Contract:
     """The contract under which `questions` (by benchmark) are asked over a corpus with a configuration."""
     rollout, retrieval = config.rollout, config.retrieval
@@ -66,7 +73,7 @@ def make(corpus_digest: str, questions: Mapping[str, Sequence[Question]], config
         corpus=corpus_digest,
         retrieval={"k": retrieval.k, "k1": retrieval.k1, "b": retrieval.b},
         budgets={**{name: getattr(rollout, name) for name in _BUDGETS}, "answer": config.evaluation.max_answer_tokens},
-        prompt={"name": rollout.prompt, "document_template": rollout.document_template},
+        prompt=_prompt(rollout),
         questions=tuple(_question_set(name, questions[name]) for name in sorted(questions)),
     )
 

@@ -18,6 +18,7 @@ from igsearch.config import Config, benchmark_id
 from igsearch.errors import Interrupted, UserError, nearest
 from igsearch.evaluation import store
 from igsearch.evaluation.contract import Contract, make
+from igsearch.evaluation.measures import first_query_useful, retrieval_hit
 from igsearch.evaluation.summary import summarise
 from igsearch.policy.base import Policy
 from igsearch.provenance import digest_json, module_digest, write_json
@@ -25,11 +26,11 @@ from igsearch.records import BENCHMARKS, EndReason, Episode, Question, QuestionR
 from igsearch.retrieval.base import Retriever
 from igsearch.rewards.answer import cover_em, exact_match, f1
 from igsearch.rollout.transcript import trajectory
-from igsearch.text import contains_answer
 
 PACKAGE = Path(__file__).resolve().parent.parent
 DEPENDS_ON = (
     "evaluation/evaluate.py",
+    "evaluation/measures.py",
     "inference",
     "policy",
     "records.py",
@@ -60,22 +61,6 @@ class Outcome:
     reused: int = 0
 
 
-def _retrieval_hit(episode: Episode) -> bool | None:
-    """Whether any retrieved passage holds a gold answer as whole words; None where nothing was searched."""
-    if not episode.steps:
-        return None
-    passages = (hit.passage for step in episode.steps for hit in step.hits)
-    return any(contains_answer(f"{p.title}\n{p.text}", episode.question.answers) for p in passages)
-
-
-def _first_query_useful(episode: Episode) -> bool | None:
-    """Whether the first query brought a passage with the first fact of the chain; None where that is unknown."""
-    facts = episode.question.metadata.get("chain")
-    if not facts or not episode.steps:
-        return None
-    return any(hit.passage.id in facts[0] for hit in episode.steps[0].hits)
-
-
 def record(episode: Episode, contract: str, policy: str) -> QuestionRecord:
     """What one episode says of its question. `contract` and `policy` are digests."""
     question, prediction = episode.question, episode.prediction
@@ -92,8 +77,8 @@ def record(episode: Episode, contract: str, policy: str) -> QuestionRecord:
         searches=len(episode.steps),
         searches_without_new_passage=sum(step.new_passages == 0 for step in episode.steps),
         sampled_tokens=episode.sampled_tokens,
-        retrieval_hit=_retrieval_hit(episode),
-        first_query_useful=_first_query_useful(episode),
+        retrieval_hit=retrieval_hit(episode),
+        first_query_useful=first_query_useful(episode),
         end=episode.end,
         contract=contract,
         policy=policy,

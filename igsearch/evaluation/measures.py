@@ -1,0 +1,24 @@
+"""What one episode shows beyond right or wrong. Training and evaluation measure it alike."""
+
+from igsearch.records import Episode
+from igsearch.text import contains_answer
+
+
+def retrieval_hit(episode: Episode) -> bool | None:
+    """Whether a retrieved passage holds a gold answer as whole words, in title or text; None without a search."""
+    if not episode.steps:
+        return None
+    passages = (hit.passage for step in episode.steps for hit in step.hits)
+    return any(contains_answer(f"{each.title}\n{each.text}", episode.question.answers) for each in passages)
+
+
+def first_query_useful(episode: Episode) -> bool | None:
+    """Whether the first query brought a passage with the first fact of the question's chain.
+
+    `metadata["chain"]` lists, hop by hop, the ids of the passages any of which holds that hop's fact. None where there
+    is no such list (real questions) or nothing was searched.
+    """
+    facts = episode.question.metadata.get("chain")
+    if not facts or not episode.steps:
+        return None
+    return any(hit.passage.id in facts[0] for hit in episode.steps[0].hits)

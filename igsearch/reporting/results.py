@@ -1,0 +1,126 @@
+"""Evaluations and training runs, grouped by method: what tables and figures are made of."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+from igsearch.errors import UserError
+from igsearch.evaluation.contract import require_same
+from igsearch.evaluation.statistics import Spread, spread
+from igsearch.evaluation.store import Evaluation
+from igsearch.evaluation.summary import counted
+from igsearch.records import QuestionRecord
+
+WARM_START = "warm_start"
+_DISPLAY = {WARM_START: "warm start (no RL)"}
+
+Figure = Callable[[Sequence[QuestionRecord]], float | None]
+"""One number from the records of one evaluation; None where they do not tell it."""
+
+Keep = Callable[[QuestionRecord], bool]
+
+
+def display(method: str) -> str:
+    """The name of a method as tables and figures write it."""
+    return _DISPLAY.get(method, method)
+
+
+@dataclass(frozen=True)
+class MethodResult:
+    """The evaluations of one method, one per training seed (a single one for what was not trained)."""
+
+    method: str
+    inference: str
+    evaluations: tuple[Evaluation, ...]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The training seeds, ascending; empty for what was not trained."""
+        return tuple(each.subject.seed for each in self.evaluations if each.subject.seed is not None)
+
+    @property
+    def partial(self) -> tuple[str, ...]:
+        """Why these are not whole evaluations, each reason once."""
+        return tuple(dict.fromkeys(reason for each in self.evaluations for reason in each.partial))
+
+    def over_seeds(self, figure: Figure) -> Spread | None:
+        """A figure of each seed's records, as mean and range over the seeds; None where a seed does not tell it."""
+        values = [figure(each.records) for each in self.evaluations]
+        known = [value for value in values if value is not None]
+        return spread(known) if known and len(known) == len(values) else None
+
+    def question_means(self, keep: Keep, metric: str) -> list[float]:
+        """For each question that `keep` selects its mean over the seeds, in the order of the first evaluation."""
+        values: dict[str, list[float]] = {}
+        for record in (record for each in self.evaluations for record in counted(each.records) if keep(record)):
+            values.setdefault(record.uid, []).append(getattr(record, metric))
+        return [fmean(each) for each in values.values()]
+
+
+def group(evaluations: Iterable[Evaluation]) -> list[MethodResult]:
+    """Evaluations by method, the untrained base line first, then in the order given; seeds ascending.
+
+    UserError where they fall under different contracts, mix synthetic with real data, or hold a method and seed twice.
+    """
+    listed = list(evaluations)
+    if not listed:
+        raise UserError("no evaluation to report on; run `igsearch evaluate` first")
+    groups: dict[tuple[str, str], list[Evaluation]] = {}
+    for each in listed:
+        groups.setdefault((each.subject.method, each.subject.inference), []).append(each)
+    for members in groups.values():
+        seeds = [each.subject.seed for each in members]
+        if len(set(seeds)) < len(seeds):
+            raise UserError(
+                f"two evaluations of {members[0].subject.method!r} have the same seed; report on one of them"
+            )
+    require_same({f"{each.subject.label} ({each.subject.inference})": each.contract for each in listed})
+    if len({each.subject.synthetic for each in listed}) > 1:
+        raise UserError("some evaluations are of synthetic data and some are not; put them into separate tables")
+    results = [
+        MethodResult(method, inference, tuple(sorted(members, key=lambda each: each.subject.seed or 0)))
+        for (method, inference), members in groups.items()
+    ]
+    return sorted(results, key=lambda result: result.method != WARM_START)
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """The history of one training run: `(step, metrics)` in order."""
+
+    method: str
+    seed: int
+    steps: tuple[tuple[int, dict[str, float]], ...]
+
+    def series(self, name: str) -> list[tuple[int, float]]:
+        """The steps at which a metric was logged, with its values."""
+        return [(step, metrics[name]) for step, metrics in self.steps if name in metrics]
+
+    def mean(self, name: str) -> float | None:
+        """Mean of a metric over the steps that logged it; None where none did."""
+        values = [value for _, value in self.series(name)]
+        return fmean(values) if values else None
+
+    def total(self, names: Iterable[str]) -> float:
+        """Sum of metrics over all steps."""
+        return sum(value for name in names for _, value in self.series(name))
+
+
+def read_training(path: Path, method: str, seed: int) -> TrainingRun:
+    """A training run from metrics.jsonl, lines `{"step": 3, "reward/mean": 0.25}`; UserError where there is none."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing; train {method} with seed {seed} first") from error
+    rows = [json.loads(line) for line in lines if line]
+    return TrainingRun(method, seed, tuple((int(row.pop("step")), row) for row in rows))
+
+
+def by_method(runs: Iterable[TrainingRun]) -> dict[str, list[TrainingRun]]:
+    """Training runs by method, in the order given."""
+    groups: dict[str, list[TrainingRun]] = {}
+    for run in runs:
+        groups.setdefault(run.method, []).append(run)
+    return groups

@@ -1,0 +1,273 @@
+"""The tables: methods by benchmarks, by hops, diagnostics, timing, and what others have published.
+
+Every figure comes from question records, or, where a table says so, from the history of training. Times stand in a
+table of their own, so that all others are the same to the byte whenever the results are.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+from igsearch.evaluation.contract import Contract
+from igsearch.evaluation.statistics import Spread, interval, macro_interval, spread
+from igsearch.evaluation.store import Evaluation
+from igsearch.evaluation.summary import METRICS, by_hops, macro, mean_of
+from igsearch.provenance import write_json
+from igsearch.records import BENCHMARKS, EndReason, QuestionRecord
+from igsearch.reporting import table as t
+from igsearch.reporting.published import published
+from igsearch.reporting.results import Figure, Keep, MethodResult, TrainingRun, by_method, display, group
+from igsearch.reporting.table import Table
+
+_SECONDS = "seconds/"
+_RAW = ("", "_seed_low", "_seed_high", "_95_low", "_95_high")
+METRIC_NAMES = {"em": "EM", "f1": "F1", "cover_em": "cover-EM"}
+
+
+def _title(text: str, results: Sequence[MethodResult]) -> str:
+    """The title with what must not be overlooked: synthetic data, partial evaluations."""
+    marks = ["synthetic data"] if results[0].evaluations[0].subject.synthetic else []
+    marks += ["PARTIAL"] if any(result.partial for result in results) else []
+    return f"{text} ({', '.join(marks)})" if marks else text
+
+
+def _partial_notes(results: Sequence[MethodResult]) -> tuple[str, ...]:
+    return tuple(f"PARTIAL, {display(r.method)}: {'; '.join(r.partial)}." for r in results if r.partial)
+
+
+def _label(result: MethodResult) -> tuple[str, str]:
+    return display(result.method), str(len(result.seeds)) if result.seeds else t.ABSENT
+
+
+def _contract(results: Sequence[MethodResult]) -> Contract:
+    return results[0].evaluations[0].contract
+
+
+def _on(benchmark: str) -> Keep:
+    return lambda record: record.benchmark == benchmark
+
+
+def _with_hops(hops: int) -> Keep:
+    return lambda record: record.hops == hops
+
+
+def _mean(keep: Keep, metric: str) -> Figure:
+    return lambda records: mean_of(filter(keep, records), attrgetter(metric))
+
+
+def _average(metric: str) -> Figure:
+    return lambda records: macro(records, attrgetter(metric))
+
+
+def _raw(name: str, value: Spread | None, limits: tuple[float, float] | None) -> dict[str, Any]:
+    """The columns of a figure: mean, range over seeds, 95 % interval over questions; empty where it is unknown."""
+    if value is None or limits is None:
+        return dict.fromkeys([f"{name}{suffix}" for suffix in _RAW])
+    figures = (value.mean, value.low, value.high, *limits)
+    return {f"{name}{suffix}": figure for suffix, figure in zip(_RAW, figures, strict=True)}
+
+
+def _head(result: MethodResult) -> dict[str, Any]:
+    subject = result.evaluations[0].subject
+    marks = {"synthetic": subject.synthetic, "partial": "; ".join(result.partial)}
+    return {"method": result.method, "inference": result.inference, "seeds": len(result.seeds), **marks}
+
+
+def _metric_row(result: MethodResult, metric: str, names: Sequence[str]) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Cells and raw row of a method in the table of one metric."""
+    spreads = {name: result.over_seeds(_mean(_on(name), metric)) for name in names}
+    means = {name: result.question_means(_on(name), metric) for name in names}
+    average = result.over_seeds(_average(metric))
+    raw: dict[str, Any] = {}
+    for name in names:
+        raw |= _raw(name, spreads[name], interval(means[name], name) if means[name] else None)
+    raw |= _raw("average", average, macro_interval(means) if all(means.values()) else None)
+    cells = (*_label(result), *(t.spread_cell(spreads[name]) for name in names), t.spread_cell(average))
+    return cells, {**_head(result), "metric": metric, "questions": sum(map(len, means.values())), **raw}
+
+
+def _caption(results: Sequence[MethodResult]) -> str:
+    ranged = any(len(result.seeds) > 1 for result in results)
+    seeds = "Mean over training seeds, in brackets the lowest and the highest seed. " if ranged else ""
+    count = len(_contract(results).questions)
+    return f"{seeds}Greedy, one answer a question; average: unweighted mean of the {count} benchmarks."
+
+
+def main_tables(results: Sequence[MethodResult]) -> list[Table]:
+    """EM, F1 and cover-EM: methods by benchmarks and their average."""
+    asked = {each.benchmark: each.count for each in _contract(results).questions}
+    names = [name for name in BENCHMARKS if name in asked]
+    counts = ("questions", "", *(str(asked[name]) for name in names), str(sum(asked.values())))
+    tables = []
+    for metric in METRICS:
+        rows = [_metric_row(result, metric, names) for result in results]
+        tables.append(
+            Table(
+                title=_title(f"{METRIC_NAMES[metric]} by benchmark", results),
+                columns=("method", "seeds", *names, "average"),
+                rows=(*(cells for cells, _ in rows), counts),
+                notes=(_caption(results), *_partial_notes(results)),
+                data=tuple(raw for _, raw in rows),
+            )
+        )
+    return tables
+
+
+def hops_table(results: Sequence[MethodResult]) -> Table:
+    """EM by the number of hops, over the questions of all benchmarks for which it is known."""
+    first = by_hops(results[0].evaluations[0].records)
+    rows, data = [], []
+    for result in results:
+        spreads = {hops: result.over_seeds(_mean(_with_hops(hops), "em")) for hops in first}
+        rows.append((*_label(result), *map(t.spread_cell, spreads.values())))
+        for hops, value in spreads.items():
+            means = result.question_means(_with_hops(hops), "em")
+            limits = interval(means, str(hops)) if means else None
+            data.append({**_head(result), "hops": hops, "questions": len(first[hops]), **_raw("em", value, limits)})
+    unknown = () if first else ("The number of hops is not known for any of these questions.",)
+    return Table(
+        title=_title("EM by number of hops", results),
+        columns=("method", "seeds", *(f"{hops} hop{'s' if hops > 1 else ''}" for hops in first)),
+        rows=(*rows, ("questions", "", *(str(len(members)) for members in first.values()))),
+        notes=(*unknown, _caption(results), *_partial_notes(results)),
+        data=tuple(data),
+    )
+
+
+def _failed(record: QuestionRecord) -> bool:
+    return record.end is EndReason.RETRIEVER_FAILED
+
+
+_DIAGNOSTICS: dict[str, Figure] = {
+    "first query useful": lambda records: mean_of(records, attrgetter("first_query_useful")),
+    "retrieval hit": lambda records: mean_of(records, attrgetter("retrieval_hit")),
+    "searches": lambda records: mean_of(records, attrgetter("searches")),
+    "without new passage": lambda records: mean_of(records, attrgetter("searches_without_new_passage")),
+    "sampled tokens": lambda records: mean_of(records, attrgetter("sampled_tokens")),
+    "answered": lambda records: mean_of(records, lambda record: record.end is EndReason.ANSWERED),
+}
+
+
+def _over_runs(values: Iterable[float | None]) -> Spread | None:
+    known = [value for value in values if value is not None]
+    return spread(known) if known else None
+
+
+def diagnostics_table(results: Sequence[MethodResult], training: Sequence[TrainingRun]) -> Table:
+    """How methods search and how much signal their training had."""
+    runs, rows, data = by_method(training), [], []
+    for result in results:
+        uniform = _over_runs(run.mean("reward/uniform_groups") for run in runs.get(result.method, ()))
+        found = {"uniform groups": uniform, **{n: result.over_seeds(figure) for n, figure in _DIAGNOSTICS.items()}}
+        rows.append((*_label(result), *(t.spread_cell(value, 2) for value in found.values())))
+        data.append({**_head(result), **{n.replace(" ", "_"): value and value.mean for n, value in found.items()}})
+    return Table(
+        title=_title("How the methods search", results),
+        columns=("method", "seeds", "uniform groups", *_DIAGNOSTICS),
+        rows=tuple(rows),
+        notes=(
+            "uniform groups: share of training groups whose rollouts all had the same reward, mean over steps. "
+            "first query useful: share of first queries that brought a passage with the first fact of the chain. "
+            "retrieval hit: share of questions with a gold answer in a retrieved passage. searches, without new "
+            "passage, sampled tokens: per question. answered: share of questions with a complete answer.",
+            *_partial_notes(results),
+        ),
+        data=tuple(data),
+    )
+
+
+def timing_table(results: Sequence[MethodResult], training: Sequence[TrainingRun]) -> Table:
+    """Seconds of training by phase. Measured on one machine at one time, they are no property of a method."""
+    phases = sorted({name for run in training for _, step in run.steps for name in step if name.startswith(_SECONDS)})
+    rows, data = [], []
+    for method, runs in by_method(training).items():
+        steps = max(step for run in runs for step, _ in run.steps)
+        totals = {name: _over_runs(run.total([name]) for run in runs) for name in phases}
+        found = {"seconds": _over_runs(run.total(phases) for run in runs), **totals}
+        rows.append((display(method), str(len(runs)), str(steps), *(t.spread_cell(v, 1) for v in found.values())))
+        means = {name: value and value.mean for name, value in found.items()}
+        data.append({"method": method, "seeds": len(runs), "steps": steps, **means})
+    return Table(
+        title=_title("Seconds of training by phase", results),
+        columns=("method", "seeds", "steps", "all", *(name.removeprefix(_SECONDS) for name in phases)),
+        rows=tuple(rows),
+        notes=("Wall-clock seconds of whole training runs; runs that shared a machine slowed one another down.",),
+        data=tuple(data),
+    )
+
+
+def published_table() -> Table:
+    """What others have published, as printed, with the source of every row."""
+    rows, data = [], []
+    for row in published():
+        told = "; ".join((*row.obstacles, *row.remarks))
+        scores = [*row.scores.values(), row.average]
+        verdict = "yes" if row.comparable else "NOT comparable"
+        head = (row.method, row.model, row.variant)
+        rows.append((*head, *map(t.number, scores), row.metric, verdict, told, row.source))
+        cells = {"method": row.method, "model": row.model, "variant": row.variant, **row.scores, "average": row.average}
+        data.append(
+            {**cells, "metric": row.metric, "comparable": row.comparable, "remarks": told, "source": row.source}
+        )
+    return Table(
+        title="Published results of others (none measured here, none synthetic)",
+        columns=("method", "model", "variant", *BENCHMARKS, "average", "metric", "comparable", "remarks", "source"),
+        rows=tuple(rows),
+        notes=(
+            "As printed by the sources. Even comparable rows differ in training data, retriever and corpus. "
+            "NOT comparable: another metric than EM, a subset of the questions, or a figure nobody printed.",
+        ),
+        data=tuple(data),
+        left=3,
+    )
+
+
+def evaluation_table(evaluation: Evaluation) -> Table:
+    """One evaluation for the terminal: a row per benchmark, the average below."""
+    results = group([evaluation])
+    rows = []
+    for benchmark in (each.benchmark for each in evaluation.contract.questions):
+        records = [record for record in evaluation.records if record.benchmark == benchmark]
+        figures = [mean_of(records, attrgetter(name)) for name in (*METRICS, "retrieval_hit")]
+        effort = [mean_of(records, attrgetter(name)) for name in ("searches", "sampled_tokens")]
+        cells = (*map(t.number, figures), *(t.number(value, 1) for value in effort))
+        rows.append((benchmark, str(len(records)), *cells, str(sum(map(_failed, records)))))
+    rows.sort(key=lambda row: BENCHMARKS.index(row[0]))
+    average = [macro(evaluation.records, attrgetter(name)) for name in METRICS]
+    count = str(len(evaluation.records))
+    rows.append(("average", count, *map(t.number, average), *[""] * 3, str(sum(map(_failed, evaluation.records)))))
+    return Table(
+        title=_title(
+            f"{evaluation.subject.label}, {evaluation.subject.inference}: {evaluation.subject.policy}", results
+        ),
+        columns=("benchmark", "n", *METRIC_NAMES.values(), "hit", "searches", "tokens", "failed"),
+        rows=tuple(rows),
+        notes=_partial_notes(results),
+    )
+
+
+def metrics(results: Sequence[MethodResult]) -> Mapping[str, Any]:
+    """EM by method, benchmark and average, mean over seeds: the metrics that DVC shows and compares."""
+    names = [name for name in BENCHMARKS if name in {each.benchmark for each in _contract(results).questions}]
+    figures = {**{name: _mean(_on(name), "em") for name in names}, "average": _average("em")}
+    found = {r.method: {name: r.over_seeds(figure) for name, figure in figures.items()} for r in results}
+    return {m: {name: value and round(value.mean, 6) for name, value in row.items()} for m, row in found.items()}
+
+
+def write(evaluations: Sequence[Evaluation], training: Sequence[TrainingRun], out: Path) -> list[Path]:
+    """Write all tables as Markdown and CSV, and metrics.json, below `out`. Returns the paths.
+
+    UserError where the evaluations cannot stand in one table (see `results.group`).
+    """
+    results = group(evaluations)
+    written = [
+        *t.write(out, "main", main_tables(results)),
+        *t.write(out, "by_hops", [hops_table(results)]),
+        *t.write(out, "diagnostics", [diagnostics_table(results, training)]),
+        *t.write(out, "published", [published_table()]),
+    ]
+    if training:
+        written += t.write(out, "timing", [timing_table(results, training)])
+    write_json(out / "metrics.json", metrics(results))
+    return [*written, out / "metrics.json"]

@@ -1,0 +1,45 @@
+"""What may stand in one table."""
+
+import pytest
+
+from igsearch.config import Config, build
+from igsearch.errors import UserError
+from igsearch.evaluation.contract import Contract, make, require_same
+from igsearch.records import Question
+
+ASKED = {"nq": [Question("1", "nq", "who?", ("a",)), Question("2", "nq", "where?", ("b", "c"))]}
+
+
+def test_a_contract_survives_json_with_its_digest() -> None:
+    contract = make("c" * 64, ASKED, Config())
+    again = Contract.from_json(contract.as_json())
+    assert again == contract
+    assert again.digest == contract.digest
+
+
+@pytest.mark.parametrize(
+    ("change", "term"),
+    [
+        ({"retrieval": {"k": 2}}, "retrieval"),
+        ({"rollout": {"max_searches": 5}}, "budgets"),
+        ({"rollout": {"document_template": "{title} {text}"}}, "prompt"),
+    ],
+)
+def test_results_of_different_contracts_are_refused_naming_the_terms(change: dict[str, object], term: str) -> None:
+    contracts = {"grpo": make("c", ASKED, Config()), "ig_search": make("c", ASKED, build(change))}
+    with pytest.raises(UserError, match=rf"grpo and ig_search were .* differ in {term}\)"):
+        require_same(contracts)
+
+
+def test_another_corpus_or_another_question_is_another_contract() -> None:
+    base = make("c", ASKED, Config())
+    one_answer_less = {"nq": [ASKED["nq"][0], Question("2", "nq", "where?", ("b",))]}
+    assert make("d", ASKED, Config()).digest != base.digest
+    assert make("c", one_answer_less, Config()).digest != base.digest
+
+
+def test_what_changes_no_answer_is_no_part_of_the_contract() -> None:
+    other = build(
+        {"rollout": {"batch_size": 7, "temperature": 0.5}, "evaluation": {"batch_size": 3}, "retrieval": {"threads": 2}}
+    )
+    assert make("c", ASKED, other).digest == make("c", ASKED, Config()).digest

@@ -1,0 +1,190 @@
+"""The evaluation loop with a real, untrained policy, and its records."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scripted import Shelf, settings
+
+from igsearch import inference
+from igsearch.config import Config
+from igsearch.errors import Interrupted, UserError
+from igsearch.evaluation import store
+from igsearch.evaluation.evaluate import Outcome, evaluate, record, select
+from igsearch.policy.base import Policy
+from igsearch.records import EndReason, Episode, Question, QuestionRecord
+
+SHELF = {"karvik": "karvik is by meldon", "torras": "torras was born in baldon", "baldon": "baldon is in karras"}
+SUBJECT = store.Subject("untrained", "agent", "tiny", synthetic=True)
+ALL = ("nq", "triviaqa", "popqa", "hotpotqa", "2wikimultihopqa", "musique", "bamboogle")
+
+
+def asked(count: int = 5, benchmarks: Sequence[str] = ALL) -> dict[str, list[Question]]:
+    texts = ("who wrote karvik", "where was torras born", "who is baldon by")
+    return {
+        name: [
+            Question(str(i), name, texts[i % 3], ("meldon",), 1 + i % 3, {"chain": [["karvik"]]}) for i in range(count)
+        ]
+        for name in benchmarks
+    }
+
+
+@pytest.fixture
+def config(policy: Policy) -> Config:
+    base = Config()
+    evaluation = base.evaluation.model_copy(update={"batch_size": 2})
+    return base.model_copy(update={"rollout": settings(policy, max_turn_tokens=12), "evaluation": evaluation})
+
+
+def run(policy: Policy, config: Config, out: Path, **changes: Any) -> Outcome:
+    given = {"questions": asked(), "subject": SUBJECT, "corpus_digest": "c", "policy_digest": "p", **changes}
+    return evaluate(policy, Shelf(**SHELF), config=config, out=out, **given)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_a_record_tells_hit_first_query_and_novelty(two_hop_episode: Episode) -> None:
+    made = record(two_hop_episode, "c", "p")
+    assert (made.em, made.f1, made.cover_em) == (1.0, 1.0, 1.0)
+    assert (made.searches, made.searches_without_new_passage, made.sampled_tokens) == (2, 1, 3)
+    assert (made.retrieval_hit, made.first_query_useful) == (True, True)
+    assert (made.uid, made.hops, made.end, made.contract, made.policy) == (
+        "hotpotqa/7",
+        2,
+        EndReason.ANSWERED,
+        "c",
+        "p",
+    )
+
+
+def test_a_hit_is_a_gold_answer_as_whole_words(two_hop_episode: Episode) -> None:
+    for answers, hit in ((("mel",), False), (("by Meldon",), True), (("p2",), True)):
+        question = replace(two_hop_episode.question, answers=answers)
+        assert record(replace(two_hop_episode, question=question), "c", "p").retrieval_hit is hit
+
+
+def test_first_query_is_judged_by_the_first_fact_alone(two_hop_episode: Episode) -> None:
+    second_fact_first = replace(two_hop_episode.question, metadata={"chain": [["p3"], ["p2"]]})
+    assert record(replace(two_hop_episode, question=second_fact_first), "c", "p").first_query_useful is False
+    real = replace(two_hop_episode.question, metadata={})
+    assert record(replace(two_hop_episode, question=real), "c", "p").first_query_useful is None
+
+
+def test_without_a_search_there_is_no_hit_to_speak_of(two_hop_episode: Episode) -> None:
+    made = record(replace(two_hop_episode, steps=[]), "c", "p")
+    assert made.retrieval_hit is None
+    assert made.first_query_useful is None
+
+
+@pytest.mark.parametrize("method", sorted(inference.METHODS))
+def test_each_way_of_answering_gives_a_folder_that_reads_back(
+    policy: Policy, config: Config, tmp_path: Path, method: str
+) -> None:
+    told: list[tuple[int, int]] = []
+    subject = replace(SUBJECT, inference=method)
+    outcome = run(policy, config, tmp_path / "out", subject=subject, progress=lambda *at: told.append(at))
+    read = store.load(tmp_path / "out")
+    assert read.records == tuple(outcome.records)
+    assert read.subject == subject
+    assert read.partial == ()
+    assert [r.uid for r in read.records] == [f"{name}/{i}" for name in ALL for i in range(5)]
+    assert told[-1] == (35, 35)
+    lines = (tmp_path / "out" / "trajectories.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
+    assert [json.loads(line)["uid"] for line in lines] == [r.uid for r in read.records]
+    assert not (tmp_path / ".out.work").exists()
+
+
+def test_the_folder_is_the_same_to_the_byte_whatever_the_chunks(policy: Policy, config: Config, tmp_path: Path) -> None:
+    whole = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"batch_size": 100})})
+    run(policy, config, tmp_path / "a")
+    run(policy, whole, tmp_path / "b")
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+    assert set(contents(tmp_path / "a")) == {"records.parquet", "trajectories.jsonl", "summary.json", "contract.json"}
+
+
+def stop_after(chunks: int) -> Callable[[int, int], None]:
+    left = [chunks]
+
+    def progress(done: int, total: int) -> None:
+        left[0] -= 1
+        if not left[0]:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+def test_an_interrupted_evaluation_names_its_chunks_and_goes_on(policy: Policy, config: Config, tmp_path: Path) -> None:
+    run(policy, config, tmp_path / "whole")
+    with pytest.raises(Interrupted, match=r"after 7 of 35 questions.*\.out\.work") as interrupted:
+        run(policy, config, tmp_path / "out", progress=stop_after(4))
+    assert isinstance(interrupted.value, KeyboardInterrupt)
+    assert not (tmp_path / "out").exists()
+    outcome = run(policy, config, tmp_path / "out")
+    assert outcome.reused == 7
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("change", [{"policy_digest": "q"}, {"corpus_digest": "d"}, {"questions": asked(4)}])
+def test_chunks_of_another_policy_corpus_or_question_set_are_not_reused(
+    policy: Policy, config: Config, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    with pytest.raises(Interrupted):
+        run(policy, config, tmp_path / "out", progress=stop_after(2))
+    assert run(policy, config, tmp_path / "out", **change).reused == 0
+
+
+def test_a_limit_and_missing_benchmarks_mark_the_evaluation_as_partial(
+    policy: Policy, config: Config, tmp_path: Path
+) -> None:
+    limited = config.model_copy(update={"data": config.data.model_copy(update={"limit": 2})})
+    run(policy, limited, tmp_path / "out", questions=asked(5, ("nq", "musique")))
+    evaluation = store.load(tmp_path / "out")
+    assert evaluation.partial == ("2 of the 7 benchmarks", "at most 2 questions per benchmark")
+    assert len(evaluation.records) == 4
+
+
+def test_a_limit_that_cuts_nothing_is_no_mark() -> None:
+    assert select(asked(5), 5)[1] == []
+
+
+def test_a_failed_retriever_is_an_error_not_a_zero(policy: Policy, config: Config, tmp_path: Path) -> None:
+    questions = asked(3)
+    questions["nq"][0] = replace(questions["nq"][0], text="fail")
+    rag = replace(SUBJECT, inference="rag")
+    outcome = run(policy, config, tmp_path / "out", questions=questions, subject=rag)
+    assert outcome.records[0].end is EndReason.RETRIEVER_FAILED
+    assert outcome.summary["benchmarks"]["nq"]["failed"] == 1
+    assert outcome.summary["partial"] == ["the retriever failed on 1 of 21 questions, which are left out of the means"]
+
+
+def test_bad_requests_are_one_sentence(policy: Policy, config: Config, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"unknown inference method 'agnet' \(did you mean 'agent'\?\)"):
+        run(policy, config, tmp_path / "out", subject=replace(SUBJECT, inference="agnet"))
+    with pytest.raises(UserError, match="unknown benchmark 'hotpot'"):
+        run(policy, config, tmp_path / "out", questions={"hotpot": asked(1)["nq"]})
+    with pytest.raises(UserError, match="benchmark 'nq' has no questions"):
+        run(policy, config, tmp_path / "out", questions={"nq": []})
+    with pytest.raises(UserError, match="nothing to evaluate"):
+        run(policy, config, tmp_path / "out", questions={})
+
+
+def test_records_survive_parquet_with_unknowns_and_enums(made: Callable[..., QuestionRecord], tmp_path: Path) -> None:
+    unknown = made(1, hops=None, prediction=None, retrieval_hit=None, first_query_useful=None, end=EndReason.MALFORMED)
+    records = [made(0, answers=("a", "b\u2028")), unknown]
+    store.write_records(tmp_path / "a.parquet", records)
+    store.write_records(tmp_path / "b.parquet", records)
+    assert store.read_records(tmp_path / "a.parquet") == records
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+
+
+def test_a_folder_that_is_no_evaluation_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is missing"):
+        store.load(tmp_path)
+    (tmp_path / "records.parquet").write_bytes(b"not parquet")
+    with pytest.raises(UserError, match="not a file of question records"):
+        store.read_records(tmp_path / "records.parquet")
