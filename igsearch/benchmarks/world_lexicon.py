@@ -2,8 +2,8 @@
 
 A name is a stem and a suffix written as one word ("karvik"). The suffix tells the kind. The stem of a person, city or
 company tells its region; the stems of works tell nothing. Each relation has three words: questions use the first two,
-passages only the third, so a policy has to learn which word finds a passage. In Lucene's English analyser (Porter stems,
-stop words) no word and no name may become another.
+passages only the third, so a policy has to learn which word finds a passage. In Lucene's English analyser (Porter
+stems, stop words) no word and no name may become another.
 """
 
 from collections.abc import Mapping
