@@ -1,0 +1,118 @@
+"""What a step tells about itself."""
+
+import math
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import batches
+import pytest
+import scripted
+from training_runs import Train
+
+from igsearch.errors import UserError
+from igsearch.policy.base import Policy
+from igsearch.records import EndReason, Episode, Hit
+from igsearch.retrieval.base import RetrieverError
+from igsearch.rewards.answer import episode_reward
+from igsearch.training import trainer
+from igsearch.training.metrics import Clock, History, TimedRetriever, rollout_metrics, validation_metrics
+
+
+@pytest.fixture
+def episodes() -> list[Episode]:
+    return batches.episodes(scripted.tiny_policy())
+
+
+def test_rollouts_are_counted(episodes: list[Episode]) -> None:
+    metrics = rollout_metrics(episodes, [episode_reward("em", episode) for episode in episodes])
+    assert metrics["reward/mean"] == metrics["reward/em"] == 4 / 8
+    assert metrics["reward/uniform_groups"] == pytest.approx(2 / 3)
+    assert metrics["search/per_episode"] == 9 / 8
+    assert metrics["search/nothing_new"] == pytest.approx(2 / 9)
+    assert metrics["end/answered"] == 1.0
+    assert sum(value for name, value in metrics.items() if name.startswith("end/")) == 1.0
+    assert metrics["length/sampled"] < metrics["length/response"]
+
+
+def test_a_failed_retriever_is_no_reward_of_zero(episodes: list[Episode]) -> None:
+    episodes[1].end = EndReason.RETRIEVER_FAILED
+    metrics = rollout_metrics(episodes, [episode_reward("em", episode) for episode in episodes])
+    assert metrics["reward/mean"] == pytest.approx(4 / 7)
+    assert metrics["end/retriever_failed"] == 1 / 8
+    assert not any(math.isnan(value) for value in metrics.values())
+
+
+def test_validation_em_by_benchmark_and_hops(episodes: list[Episode]) -> None:
+    metrics = validation_metrics(episodes)
+    assert metrics["validation/em"] == 4 / 8
+    assert metrics["validation/em/nq"] == 4 / 5
+    assert metrics["validation/em/musique"] == 0.0
+
+
+def test_inner_phases_are_not_counted_twice() -> None:
+    clock = Clock()
+    with clock.phase("outer"):
+        TimedRetriever(SlowRetriever(), clock).search(["a"], 1)
+        with clock.phase("other"):
+            time.sleep(0.01)
+    seconds = clock.take()
+    assert seconds["seconds/retrieval"] >= 0.05
+    assert seconds["seconds/outer"] < 0.05
+    assert clock.take() == {}
+
+
+class SlowRetriever:
+    def search(self, queries: list[str], k: int) -> list[list[Hit]]:
+        time.sleep(0.05)
+        return [[] for _ in queries]
+
+
+def test_history_forgets_the_line_that_a_crash_cut_off(tmp_path: Path) -> None:
+    history = History(tmp_path / "metrics.jsonl")
+    for step in range(3):
+        history.append(step, {"x": step / 2})
+    with history.path.open("a") as file:
+        file.write('{"step": 3, "x"')
+    assert history.read() == [(0, {"x": 0.0}), (1, {"x": 0.5}), (2, {"x": 1.0})]
+    history.truncate(1)
+    history.append(2, {"x": 7.0})
+    assert history.read() == [(0, {"x": 0.0}), (1, {"x": 0.5}), (2, {"x": 7.0})]
+
+
+def test_every_step_logs_what_a_reader_of_curves_needs(train: Train) -> None:
+    trained = train("ig_search", validation_questions=4, validate_every=2, beta=0.01)
+    (first, start), *steps = trained.logged
+    assert first == 0
+    assert start.keys() >= {"validation/em", "seconds/validation"}
+    needed = {"reward/mean", "reward/em", "reward/uniform_groups", "search/nothing_new", "policy/kl", "loss", "ig/mean"}
+    needed |= {"policy/entropy", "policy/grad_norm", "length/response", "length/sampled", "end/answered", "ig/std"}
+    needed |= {f"seconds/{name}" for name in ("rollout", "retrieval", "outcome_reward", "information_gain", "update")}
+    for _, metrics in steps:
+        assert needed <= metrics.keys()
+    assert [("validation/em" in metrics) for _, metrics in steps] == [False, True, True]
+
+
+def test_a_retriever_that_always_fails_stops_the_run(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(policy: Policy, *_: object) -> list[Episode]:
+        return [replace(episode, end=EndReason.RETRIEVER_FAILED) for episode in batches.episodes(policy)]
+
+    monkeypatch.setattr(trainer, "rollout", broken)
+    with pytest.raises(RetrieverError, match="every rollout of step 1"):
+        train()
+
+
+def test_the_model_is_handed_back_as_it_came(train: Train) -> None:
+    model = train(beta=0.1).policy.model
+    assert "forward" not in vars(model)
+    assert not model.training
+
+
+def test_more_prompts_than_questions_is_an_error(train: Train) -> None:
+    with pytest.raises(UserError, match="4 training questions"):
+        train(prompts_per_step=8)
+
+
+def test_unknown_method_is_an_error(train: Train) -> None:
+    with pytest.raises(UserError, match="ig_search"):
+        train("ig_serch")

@@ -1,0 +1,44 @@
+"""A training run on a shelf of four passages, as tests ask for it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import batches
+import torch
+
+from igsearch.config import Config, build
+from igsearch.policy.base import Policy
+from igsearch.records import Question
+from igsearch.training.metrics import History, Metrics
+
+ROLLOUT = {"max_searches": 2, "max_turn_tokens": 12, "max_observation_tokens": 24, "max_response_tokens": 60}
+QUESTIONS = [*batches.QUESTIONS.values(), Question("other", "popqa", "where was melvik born", ("meldon",), hops=2)]
+
+
+@dataclass
+class Trained:
+    """What came out of a run: the policy, the metrics that were logged, and the folder."""
+
+    policy: Policy
+    work: Path
+    logged: list[tuple[int, Metrics]] = field(default_factory=list)
+
+    @property
+    def weights(self) -> dict[str, torch.Tensor]:
+        return {name: value.detach() for name, value in self.policy.model.state_dict().items()}
+
+    def measured(self) -> list[tuple[int, Metrics]]:
+        """The history on disk without the seconds, which no two runs share."""
+        lines = History(self.work / "metrics.jsonl").read()
+        return [(step, {k: v for k, v in line.items() if not k.startswith("seconds/")}) for step, line in lines]
+
+
+Train = Callable[..., Trained]
+
+
+def settings(**train: Any) -> Config:
+    """Four questions by two rollouts, three steps, no validation."""
+    base = {"steps": 3, "prompts_per_step": 4, "group_size": 2, "learning_rate": 1e-3, "validation_questions": 0}
+    return build({"rollout": ROLLOUT, "train": {**base, **train}})
