@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+)
 
 from igsearch.errors import UserError, nearest
 from igsearch.provenance import digest_json
@@ -47,6 +56,7 @@ class DataConfig(Frozen):
     corpus: Path = Path("data/corpus.jsonl")
     questions: Path | None = Path("data/benchmarks")
     hub: bool = Field(False, description="take the benchmarks from the Hugging Face hub at pinned revisions")
+    revisions: dict[str, str] = Field({}, description="commit hash of each dataset on the hub, by dataset id")
     synthetic: bool = True
     train: tuple[str, ...] = ("nq", "hotpotqa", "musique")
     evaluate: tuple[str, ...] = BENCHMARKS
@@ -120,7 +130,9 @@ class InformationGainConfig(Frozen):
     pool_scope: Literal["other_uid", "other_pair"] = "other_uid"
     share_draws: bool = Field(False, description="rollouts of a group share the draws at each search index")
     score_solved_groups: bool = Field(True, description="score groups in which every rollout is right")
-    contexts: Literal["ids", "text"] = Field("ids", description="slices of the rollout's ids, or the released text form")
+    contexts: Literal["ids", "text"] = Field(
+        "ids", description="slices of the rollout's ids, or the released text form"
+    )
     answer_space: Literal["natural", "authors"] = "natural"
     max_gold_variants: PositiveInt = 1
     min_document_chars: PositiveInt = 10
@@ -139,7 +151,9 @@ class CreditConfig(Frozen):
     stabiliser: StabiliserConfig = StabiliserConfig()
     length_norm: bool = Field(True, description="divide the bonus by the number of query tokens")
     centre: Literal["none", "group_step"] = Field("none", description="subtract the group's mean at the search index")
-    scale: Literal["none", "batch_std"] = Field("none", description="divide by the batch's standard deviation of raw IG")
+    scale: Literal["none", "batch_std"] = Field(
+        "none", description="divide by the batch's standard deviation of raw IG"
+    )
     novelty_gate: bool = Field(False, description="IG counts as 0 where a search brought no new passage")
 
 

@@ -1,0 +1,46 @@
+"""FlashRAG's form, which all our prepared files have: one `{"id", "question", "golden_answers", "metadata"}` a line.
+
+The number of hops travels in the metadata. Paragraphs that came with a question are dropped: passages come from the
+corpus.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from igsearch.benchmarks.files import Parsed, Record
+from igsearch.provenance import write_text
+from igsearch.records import Question
+
+_PARAGRAPHS = ("context", "paragraphs")
+
+
+def is_flashrag(record: Record) -> bool:
+    """Whether a record has this form."""
+    return "golden_answers" in record.data and "question" in record.data
+
+
+def parse(record: Record) -> Parsed:
+    """One question. `hops` is None where the metadata does not say it."""
+    metadata = dict(record.inside("metadata").data) if record.get("metadata") is not None else {}
+    kept = {name: value for name, value in metadata.items() if name not in (*_PARAGRAPHS, "hops") and value is not None}
+    return Parsed(
+        record.identity("id"), record.text("question"), record.texts("golden_answers"), metadata.get("hops"), kept
+    )
+
+
+def line(question: Question) -> str:
+    """A question as a line of JSON, without the line end."""
+    metadata = dict(question.metadata) | ({} if question.hops is None else {"hops": question.hops})
+    row = {
+        "id": question.id,
+        "question": question.text,
+        "golden_answers": list(question.answers),
+        "metadata": metadata,
+    }
+    return json.dumps(row, ensure_ascii=False)
+
+
+def write(path: Path, questions: Sequence[Question]) -> None:
+    """Write questions, atomically. UserError where the folder cannot be written."""
+    write_text(path, "".join(f"{line(question)}\n" for question in questions))
