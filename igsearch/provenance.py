@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -42,12 +42,24 @@ def digest_tree(path: Path) -> str:
 def git_commit(folder: Path | None = None) -> str:
     """The commit of the working tree, with `-dirty` where it has changes; `unknown` outside git."""
     run = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"], cwd=folder, capture_output=True, text=True
+        ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
     )
     return run.stdout.strip() if run.returncode == 0 and run.stdout.strip() else "unknown"
 
 
-_WRITE_ERRORS = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR}
+_WRITE_ERRORS = {
+    errno.ENOSPC,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EDQUOT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,  # a parent folder is a file
+}
 
 
 def _unwritable(path: Path, error: OSError) -> UserError:
@@ -79,7 +91,8 @@ def atomic_path(target: Path) -> Iterator[Path]:
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)
         else:
-            temporary.unlink(missing_ok=True)
+            with suppress(NotADirectoryError):  # a parent folder is a file
+                temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
