@@ -81,6 +81,14 @@ class Record:
             raise self.error(f'"{names[0]}" must be a string or a number, not {_shown(value)}')
         return str(value)
 
+    def number(self, name: str) -> int | None:
+        """A whole number, also as text; None where there is none. UserError for anything else."""
+        told = self.identity(name)
+        try:
+            return None if told is None else int(told)
+        except ValueError as error:
+            raise self.error(f'"{name}" must be a whole number, not {_shown(told)}') from error
+
 
 @dataclass(frozen=True, slots=True)
 class Parsed:

@@ -22,10 +22,11 @@ def is_flashrag(record: Record) -> bool:
 
 def parse(record: Record) -> Parsed:
     """One question. `hops` is None where the metadata does not say it."""
-    metadata = dict(record.inside("metadata").data) if record.get("metadata") is not None else {}
-    kept = {name: value for name, value in metadata.items() if name not in (*_PARAGRAPHS, "hops") and value is not None}
+    metadata = record.inside("metadata") if record.get("metadata") is not None else Record({}, record.where)
+    dropped = (*_PARAGRAPHS, "hops")
+    kept = {name: value for name, value in metadata.data.items() if name not in dropped and value is not None}
     return Parsed(
-        record.identity("id"), record.text("question"), record.texts("golden_answers"), metadata.get("hops"), kept
+        record.identity("id"), record.text("question"), record.texts("golden_answers"), metadata.number("hops"), kept
     )
 
 

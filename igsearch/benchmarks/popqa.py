@@ -15,11 +15,8 @@ def hops(record: Record) -> int | None:
 
 def _popularity(record: Record) -> dict[str, Any]:
     """Monthly page views of subject and object as numbers; a table has them as text."""
-    views = record.keep("s_pop", "o_pop")
-    try:
-        return {name: int(value) for name, value in views.items()}
-    except (TypeError, ValueError) as error:
-        raise record.error(f'"s_pop" and "o_pop" must be whole numbers, not {views}') from error
+    views = {name: record.number(name) for name in ("s_pop", "o_pop")}
+    return {name: number for name, number in views.items() if number is not None}
 
 
 def parse(record: Record) -> Parsed:

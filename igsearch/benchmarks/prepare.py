@@ -45,8 +45,7 @@ def _native(record: Record, reader: ModuleType) -> Parsed | None:
     parsed: Parsed | None = reader.parse(record)
     if parsed is None:
         return None
-    told = record.identity("hops")
-    hops = int(told) if told else parsed.hops
+    hops = record.number("hops") or parsed.hops
     return Parsed(parsed.id, parsed.text, parsed.answers, hops, {**parsed.metadata, **_chain(record)})
 
 
