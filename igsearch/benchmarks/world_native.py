@@ -1,6 +1,6 @@
 """The synthetic world on disk: each benchmark in the native format of its model, and the corpus in wiki-18 form.
 
-Two fields are our own: `hops`, and `chain`, per hop the ids of the passages any of which holds the fact.
+Two fields are our own: `hops`, and `chain`, per hop the ids of the passages any of which brings it forward.
 """
 
 import csv

@@ -24,6 +24,7 @@ SETS: Mapping[str, tuple[str, ...]] = {
     "validation": ("nq", "triviaqa", "hotpotqa", "2wikimultihopqa", "musique"),
     "test": BENCHMARKS,
 }
+_WITH_ALIASES = ("triviaqa", "popqa", "musique")  # the formats of the others have one answer, or (NQ) few aliases
 _ASK = {"person": "who", "city": "which city", "company": "which company"}
 _TRIES = 200
 
@@ -53,8 +54,12 @@ class WorldQuestion:
         return len(self.chain)
 
     def chain_ids(self) -> list[list[str]]:
-        """Per hop the ids of the passages any of which holds its fact."""
-        return [[fact.passage] for fact in self.chain]
+        """Per hop the ids of the passages any of which brings it forward.
+
+        One for a bridge. The two sides of a comparison can be looked up in any order, so each hop lists both.
+        """
+        length = len(self.chain) if self.kind == "bridge" else len(self.chain) // 2
+        return [[fact.passage for fact in self.chain[hop % length :: length]] for hop in range(len(self.chain))]
 
     def question(self) -> Question:
         """The same as a plain Question."""
@@ -198,9 +203,8 @@ def ask(config: WorldConfig, facts: Facts, benchmark: str, split: str) -> tuple[
             continue
         seen.add(draft.text)
         identity = _identity(benchmark, split, len(found), len(draft.chain))
-        found.append(
-            WorldQuestion(benchmark, identity, draft.text, draft.answers, draft.kind, draft.chain, draft.words)
-        )
+        answers = draft.answers if benchmark in _WITH_ALIASES else draft.answers[:1]
+        found.append(WorldQuestion(benchmark, identity, draft.text, answers, draft.kind, draft.chain, draft.words))
     raise UserError(
         f"the synthetic world is too small for {wanted} different {benchmark} questions in its {split} set "
         f"({len(found)} found): lower world.{split}_questions or enlarge world.persons and its like"
