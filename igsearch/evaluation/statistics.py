@@ -38,8 +38,10 @@ def wilson(successes: float, count: int) -> tuple[float, float]:
 
 def bootstrap(values: Sequence[float], key: str = "") -> tuple[float, float]:
     """95 % percentile interval of the mean over resampled questions (2,000 resamples, seeded by `key`)."""
-    array, draw = np.asarray(values, dtype=float), generator("bootstrap", key)
-    means = [array[draw.integers(0, len(array), len(array))].mean() for _ in range(RESAMPLES)]
+    distinct, counts = np.unique(np.asarray(values, dtype=float), return_counts=True)
+    # How often each distinct value occurs in a resample is multinomial: the same draw, without moving every question.
+    resamples = generator("bootstrap", key).multinomial(len(values), counts / len(values), RESAMPLES)
+    means = resamples @ distinct / len(values)
     low, high = np.quantile(means, [0.025, 0.975])
     return float(low), float(high)
 

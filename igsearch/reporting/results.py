@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from statistics import fmean
 
@@ -10,7 +11,7 @@ from igsearch.errors import UserError
 from igsearch.evaluation.contract import require_same
 from igsearch.evaluation.statistics import Spread, spread
 from igsearch.evaluation.store import Evaluation
-from igsearch.evaluation.summary import counted
+from igsearch.evaluation.summary import counted, macro, mean_of
 from igsearch.records import QuestionRecord
 
 WARM_START = "warm_start"
@@ -20,6 +21,26 @@ Figure = Callable[[Sequence[QuestionRecord]], float | None]
 """One number from the records of one evaluation; None where they do not tell it."""
 
 Keep = Callable[[QuestionRecord], bool]
+
+
+def on(benchmark: str) -> Keep:
+    """The records of a benchmark."""
+    return lambda record: record.benchmark == benchmark
+
+
+def with_hops(hops: int) -> Keep:
+    """The records of questions with a number of hops."""
+    return lambda record: record.hops == hops
+
+
+def mean_where(keep: Keep, metric: str) -> Figure:
+    """The mean of a field of QuestionRecord over the records that `keep` selects."""
+    return lambda records: mean_of(filter(keep, records), attrgetter(metric))
+
+
+def macro_mean(metric: str) -> Figure:
+    """The unweighted mean of the benchmarks' means of a field of QuestionRecord."""
+    return lambda records: macro(records, attrgetter(metric))
 
 
 def display(method: str) -> str:

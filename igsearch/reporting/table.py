@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,15 +42,24 @@ class Table:
         writer.writerows({name: _plain(value) for name, value in row.items()} for row in self.data)
         return out.getvalue()
 
+    def transposed(self) -> "Table":
+        """Columns as rows: what is wide on paper fits a terminal. The raw rows stay as they are."""
+        columns, *rows = zip(self.columns, *self.rows, strict=True)
+        return replace(self, columns=columns, rows=tuple(rows), left=1)
+
     def rich(self) -> Any:
-        """The table for a Rich console, its notes as caption."""
+        """The table for a Rich console: ranges below their means, the notes as caption."""
+        from rich import box
         from rich.table import Table as RichTable
 
-        table = RichTable(title=self.title, caption="\n".join(self.notes) or None, caption_justify="left")
+        caption = "\n".join(self.notes) or None
+        slim: dict[str, Any] = {"box": box.SIMPLE_HEAD, "show_edge": False, "padding": (0, 1, 0, 0)}
+        table = RichTable(title=self.title, caption=caption, caption_justify="left", **slim)
         for i, name in enumerate(self.columns):
-            table.add_column(name, justify="left" if i < self.left else "right", overflow="fold")
+            is_left = i < self.left
+            table.add_column(name, justify="left" if is_left else "right", no_wrap=is_left, overflow="fold")
         for row in self.rows:
-            table.add_row(*row)
+            table.add_row(*(cell.replace(" (", "\n(") for cell in row))
         return table
 
 
@@ -68,11 +77,11 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def spread_cell(value: Spread | None, digits: int = 3) -> str:
-    """`0.583 (0.560–0.600)`: mean and, with several seeds, the lowest and the highest of them."""
+    """`0.583 (.560–.600)`: mean and, with several seeds, the lowest and the highest of them."""
     if value is None:
         return ABSENT
-    span = f" ({value.low:.{digits}f}–{value.high:.{digits}f})" if value.seeds > 1 else ""
-    return f"{value.mean:.{digits}f}{span}"
+    low, high = (f"{limit:.{digits}f}".removeprefix("0") for limit in (value.low, value.high))
+    return f"{value.mean:.{digits}f}" + (f" ({low}–{high})" if value.seeds > 1 else "")
 
 
 def write(out: Path, name: str, tables: Sequence[Table]) -> list[Path]:

@@ -17,7 +17,18 @@ from igsearch.provenance import write_json
 from igsearch.records import BENCHMARKS, EndReason, QuestionRecord
 from igsearch.reporting import table as t
 from igsearch.reporting.published import published
-from igsearch.reporting.results import Figure, Keep, MethodResult, TrainingRun, by_method, display, group
+from igsearch.reporting.results import (
+    Figure,
+    MethodResult,
+    TrainingRun,
+    by_method,
+    display,
+    group,
+    macro_mean,
+    mean_where,
+    on,
+    with_hops,
+)
 from igsearch.reporting.table import Table
 
 _SECONDS = "seconds/"
@@ -44,22 +55,6 @@ def _contract(results: Sequence[MethodResult]) -> Contract:
     return results[0].evaluations[0].contract
 
 
-def _on(benchmark: str) -> Keep:
-    return lambda record: record.benchmark == benchmark
-
-
-def _with_hops(hops: int) -> Keep:
-    return lambda record: record.hops == hops
-
-
-def _mean(keep: Keep, metric: str) -> Figure:
-    return lambda records: mean_of(filter(keep, records), attrgetter(metric))
-
-
-def _average(metric: str) -> Figure:
-    return lambda records: macro(records, attrgetter(metric))
-
-
 def _raw(name: str, value: Spread | None, limits: tuple[float, float] | None) -> dict[str, Any]:
     """The columns of a figure: mean, range over seeds, 95 % interval over questions; empty where it is unknown."""
     if value is None or limits is None:
@@ -76,9 +71,9 @@ def _head(result: MethodResult) -> dict[str, Any]:
 
 def _metric_row(result: MethodResult, metric: str, names: Sequence[str]) -> tuple[tuple[str, ...], dict[str, Any]]:
     """Cells and raw row of a method in the table of one metric."""
-    spreads = {name: result.over_seeds(_mean(_on(name), metric)) for name in names}
-    means = {name: result.question_means(_on(name), metric) for name in names}
-    average = result.over_seeds(_average(metric))
+    spreads = {name: result.over_seeds(mean_where(on(name), metric)) for name in names}
+    means = {name: result.question_means(on(name), metric) for name in names}
+    average = result.over_seeds(macro_mean(metric))
     raw: dict[str, Any] = {}
     for name in names:
         raw |= _raw(name, spreads[name], interval(means[name], name) if means[name] else None)
@@ -87,11 +82,14 @@ def _metric_row(result: MethodResult, metric: str, names: Sequence[str]) -> tupl
     return cells, {**_head(result), "metric": metric, "questions": sum(map(len, means.values())), **raw}
 
 
-def _caption(results: Sequence[MethodResult]) -> str:
+def _seeds_note(results: Sequence[MethodResult]) -> str:
     ranged = any(len(result.seeds) > 1 for result in results)
     seeds = "Mean over training seeds, in brackets the lowest and the highest seed. " if ranged else ""
-    count = len(_contract(results).questions)
-    return f"{seeds}Greedy, one answer a question; average: unweighted mean of the {count} benchmarks."
+    return f"{seeds}Greedy, one answer a question."
+
+
+def _average_note(results: Sequence[MethodResult]) -> str:
+    return f"average: unweighted mean of the {len(_contract(results).questions)} benchmarks."
 
 
 def main_tables(results: Sequence[MethodResult]) -> list[Table]:
@@ -107,7 +105,7 @@ def main_tables(results: Sequence[MethodResult]) -> list[Table]:
                 title=_title(f"{METRIC_NAMES[metric]} by benchmark", results),
                 columns=("method", "seeds", *names, "average"),
                 rows=(*(cells for cells, _ in rows), counts),
-                notes=(_caption(results), *_partial_notes(results)),
+                notes=(f"{_seeds_note(results)} {_average_note(results)}", *_partial_notes(results)),
                 data=tuple(raw for _, raw in rows),
             )
         )
@@ -119,10 +117,10 @@ def hops_table(results: Sequence[MethodResult]) -> Table:
     first = by_hops(results[0].evaluations[0].records)
     rows, data = [], []
     for result in results:
-        spreads = {hops: result.over_seeds(_mean(_with_hops(hops), "em")) for hops in first}
+        spreads = {hops: result.over_seeds(mean_where(with_hops(hops), "em")) for hops in first}
         rows.append((*_label(result), *map(t.spread_cell, spreads.values())))
         for hops, value in spreads.items():
-            means = result.question_means(_with_hops(hops), "em")
+            means = result.question_means(with_hops(hops), "em")
             limits = interval(means, str(hops)) if means else None
             data.append({**_head(result), "hops": hops, "questions": len(first[hops]), **_raw("em", value, limits)})
     unknown = () if first else ("The number of hops is not known for any of these questions.",)
@@ -130,7 +128,7 @@ def hops_table(results: Sequence[MethodResult]) -> Table:
         title=_title("EM by number of hops", results),
         columns=("method", "seeds", *(f"{hops} hop{'s' if hops > 1 else ''}" for hops in first)),
         rows=(*rows, ("questions", "", *(str(len(members)) for members in first.values()))),
-        notes=(*unknown, _caption(results), *_partial_notes(results)),
+        notes=(*unknown, _seeds_note(results), *_partial_notes(results)),
         data=tuple(data),
     )
 
@@ -247,10 +245,16 @@ def evaluation_table(evaluation: Evaluation) -> Table:
     )
 
 
+def terminal(evaluations: Sequence[Evaluation]) -> list[Any]:
+    """EM by benchmark and by hops for a Rich console, methods side by side so that 80 columns hold four of them."""
+    results = group(evaluations)
+    return [main_tables(results)[0].transposed().rich(), hops_table(results).transposed().rich()]
+
+
 def metrics(results: Sequence[MethodResult]) -> Mapping[str, Any]:
     """EM by method, benchmark and average, mean over seeds: the metrics that DVC shows and compares."""
     names = [name for name in BENCHMARKS if name in {each.benchmark for each in _contract(results).questions}]
-    figures = {**{name: _mean(_on(name), "em") for name in names}, "average": _average("em")}
+    figures = {**{name: mean_where(on(name), "em") for name in names}, "average": macro_mean("em")}
     found = {r.method: {name: r.over_seeds(figure) for name, figure in figures.items()} for r in results}
     return {m: {name: value and round(value.mean, 6) for name, value in row.items()} for m, row in found.items()}
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from igsearch.credit.advantage import groups_of
+from igsearch.evaluation.measures import first_query_useful
 from igsearch.provenance import write_text
 from igsearch.records import EndReason, Episode, Hit
 from igsearch.retrieval.base import Retriever
@@ -79,9 +80,12 @@ def _em(episode: Episode) -> float:
 
 
 def validation_metrics(episodes: Sequence[Episode]) -> Metrics:
-    """Greedy EM: overall, `em/<benchmark>` and `em/hops_<n>`. Every mean is over questions."""
+    """Greedy EM (overall, `em/<benchmark>`, `em/hops_<n>`) and the share of useful first queries, over questions."""
     values: dict[str, list[float]] = {}
     for episode in episodes:
+        useful = first_query_useful(episode)
+        if useful is not None:
+            values.setdefault("first_query_useful", []).append(float(useful))
         question = episode.question
         names = ["em", f"em/{question.benchmark}", *([f"em/hops_{question.hops}"] if question.hops else [])]
         for name in names:

@@ -1,0 +1,53 @@
+"""The figures are drawn, repeat to the byte and say what they show."""
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+
+from igsearch.evaluation.store import Evaluation
+from igsearch.reporting import plots
+from igsearch.reporting.results import TrainingRun
+
+NAMES = ("learning_curves", "uniform_groups", "first_query_useful", "em_by_hops")
+
+
+@pytest.fixture(scope="module")
+def drawn(evaluations: list[Evaluation], training: list[TrainingRun], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("plots")
+    plots.write(evaluations, training, out, validation_questions=200)
+    return out
+
+
+def test_each_figure_is_a_png_and_an_svg(drawn: Path) -> None:
+    for name in NAMES:
+        assert (drawn / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert "<svg" in (drawn / f"{name}.svg").read_text(encoding="utf-8")
+
+
+def test_figures_repeat_to_the_byte(
+    drawn: Path, evaluations: list[Evaluation], training: list[TrainingRun], tmp_path: Path
+) -> None:
+    plots.write(evaluations, training, tmp_path, validation_questions=200)
+    assert {path.name for path in drawn.iterdir()} == {path.name for path in tmp_path.iterdir()}
+    assert all(path.read_bytes() == (tmp_path / path.name).read_bytes() for path in drawn.iterdir())
+
+
+def test_curves_csv_holds_every_drawn_point(drawn: Path, training: list[TrainingRun]) -> None:
+    rows = list(csv.DictReader(io.StringIO((drawn / "curves.csv").read_text(encoding="utf-8"))))
+    em = [row for row in rows if row["metric"] == "validation/em" and row["method"] == "grpo" and row["seed"] == "1"]
+    expected = next(run for run in training if (run.method, run.seed) == ("grpo", 1)).series("validation/em")
+    assert [(int(row["step"]), float(row["value"])) for row in em] == [
+        (s, pytest.approx(v, abs=1e-6)) for s, v in expected
+    ]
+
+
+def test_without_training_and_hops_only_what_can_be_drawn_is(evaluations: list[Evaluation], tmp_path: Path) -> None:
+    written = plots.write(evaluations[:1], [], tmp_path, validation_questions=200)
+    assert [path.name for path in written] == ["em_by_hops.png", "em_by_hops.svg", "curves.csv"]
+
+
+def test_smoothing_is_a_centred_mean_that_shortens_at_the_ends() -> None:
+    assert plots.smooth([0.0, 3.0, 6.0, 9.0], 3) == [1.5, 3.0, 6.0, 7.5]
+    assert plots.smooth([1.0, 2.0], 1) == [1.0, 2.0]
