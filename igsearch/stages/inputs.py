@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from igsearch.benchmarks.prepare import load_questions
+from igsearch.benchmarks.prepare import read_split
 from igsearch.errors import UserError
 from igsearch.policy.base import Policy
 from igsearch.policy.load import load_policy, smollm2_directory
@@ -63,7 +63,7 @@ def policy(context: Context, name: str) -> Policy:
 def questions(context: Context, split: str, benchmarks: Iterable[str]) -> dict[str, list[Question]]:
     """The prepared questions of a split, by benchmark. UserError where a benchmark has no such split."""
     folder = context.input(PREPARED)
-    return {name: load_questions(folder / name / f"{split}.jsonl", name) for name in benchmarks}
+    return {name: read_split(folder, name, split) for name in benchmarks}
 
 
 def data_digest(context: Context) -> str:

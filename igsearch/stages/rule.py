@@ -248,6 +248,13 @@ def _adopt(plan: Plan, say: Say) -> Card | None:
     return card
 
 
+def lay_foundations(job: Job, layout: Layout, say: Say, progress: Progress) -> None:
+    """Make what `job` rests on before any training (data, index, start policy), where it is not up to date."""
+    for before in table.foundations(job, layout.config):
+        if Plan(before, layout).stale():
+            run(before, layout, say=say, progress=progress)
+
+
 def run(
     job: Job,
     layout: Layout,

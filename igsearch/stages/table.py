@@ -95,7 +95,7 @@ STAGES = {
             name="index",
             function="index",
             command="index",
-            config=(),
+            config=("retrieval.k1", "retrieval.b"),
             modules=(*_DATA, "corpus.py", "retrieval", "stages/index.py"),
             inputs=("corpus",),
             outputs=(_INDEX,),
@@ -104,7 +104,7 @@ STAGES = {
             name="prepare",
             function="prepare",
             command="prepare",
-            config=("data.train", "data.evaluate", "data.hub", "data.synthetic"),
+            config=("data.train", "data.evaluate", "data.hub", "data.revisions", "data.synthetic"),
             modules=(*_DATA, *_READ, "stages/prepare.py"),
             inputs=("questions",),
             outputs=(_PREPARED,),
@@ -113,9 +113,9 @@ STAGES = {
             name="warm_start",
             function="warm_start",
             command="warm-start",
-            config=("warm_start", "policy", "world", "rollout", "data.train"),
-            modules=(*_DATA, *_READ, "policy", "rollout", "training/warm_start.py", "stages/warm_start.py"),
-            inputs=(_PREPARED, "corpus"),
+            config=("warm_start", "policy", "world", "rollout", *_RETRIEVAL),
+            modules=(*_DATA, *_READ, *_SEARCH, "training/warm_start.py", "stages/warm_start.py"),
+            inputs=(_INDEX,),
             outputs=("artifacts/warm_start",),
         ),
         Stage(
@@ -182,3 +182,12 @@ def evaluation(run: str, config: Config) -> Job:
         raise UserError(f"unknown run {run!r} {nearest(run, choices)}; write it as method-seed")
     config.method(method)
     return Job(STAGES["evaluate"], method, int(seed))
+
+
+def foundations(job: Job, config: Config) -> list[Job]:
+    """The jobs before any training that `job` rests on, in order: commands make them where they are missing."""
+    shared = [each for level in benchmark(config)[:-3] for each in level if each.stage is not job.stage]
+    makers = {name: each for each in shared for name in each.stage.outputs}
+    needed = [makers[name] for name in job.stage.inputs if name in makers]
+    chain = [before for each in needed for before in (*foundations(each, config), each)]
+    return list({each.name: each for each in chain}.values())

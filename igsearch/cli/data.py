@@ -1,0 +1,103 @@
+"""Commands on single files and questions: search, retrieve, score, gain, published."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from igsearch.cli import show
+from igsearch.cli.options import Profile, Sets, configuration, existing, positive
+
+PANEL = "Looking closer"
+INDEX = Path("artifacts/index")
+
+IndexFolder = Annotated[Path, typer.Option("--index", help="Folder of an index.")]
+
+
+def search(
+    query: Annotated[str, typer.Argument(help="What to look for.")],
+    index: IndexFolder = INDEX,
+    k: Annotated[int, typer.Option("-k", help="How many passages.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for machines.")] = False,
+    profile: Profile = None,
+    sets: Sets = None,
+) -> None:
+    """Show the best passages for a query: titles, scores and texts."""
+    positive(k, "-k")
+    config = configuration(profile, sets)
+    from igsearch.retrieval.lucene import LuceneRetriever
+
+    hits = LuceneRetriever(index, config.retrieval).search([query], k)[0]
+    for rank, hit in enumerate(hits, 1):
+        passage = hit.passage
+        if as_json:
+            row = {"rank": rank, "id": passage.id, "score": hit.score, "title": passage.title, "text": passage.text}
+            print(json.dumps(row, ensure_ascii=False))
+        else:
+            print(f"{rank}. {passage.title or '(no title)'}  [{passage.id}]  {hit.score:.3f}\n   {passage.text}")
+    if not hits:
+        show.say("nothing found")
+
+
+def retrieve(
+    questions: Annotated[Path, typer.Option(help="Questions of one benchmark, native or FlashRAG.")],
+    out: Annotated[Path, typer.Option(help="Where the hits go, one line of JSON per question.")],
+    index: IndexFolder = INDEX,
+    k: Annotated[int, typer.Option("-k", help="How many passages per question.")] = 10,
+    benchmark: Annotated[str | None, typer.Option(help="The benchmark, if the file's name does not say it.")] = None,
+    profile: Profile = None,
+    sets: Sets = None,
+) -> None:
+    """Retrieve for every question of a file and print how often a passage holds an answer, as JSON."""
+    positive(k, "-k")
+    config = configuration(profile, sets)
+    from igsearch.benchmarks.prepare import load_questions
+    from igsearch.retrieval import hits
+    from igsearch.retrieval.lucene import LuceneRetriever
+
+    asked = load_questions(existing(questions, "questions"), benchmark or _benchmark_of(questions))
+    retriever = LuceneRetriever(index, config.retrieval)
+    with show.progress() as progress:
+        rates = hits.write_hits(retriever, asked, k, out, lambda done: progress("questions", done, len(asked)))
+    show.print_json(rates)
+
+
+def _benchmark_of(path: Path) -> str:
+    """The benchmark that a path such as nq.jsonl or nq/test.jsonl names."""
+    from igsearch.errors import UserError
+    from igsearch.records import BENCHMARKS
+
+    found = next((name for name in (path.stem, path.parent.name) if name in BENCHMARKS), None)
+    if found is None:
+        raise UserError(f"{path} does not say which benchmark it is; add --benchmark ({', '.join(BENCHMARKS)})")
+    return found
+
+
+def score(
+    file: Annotated[Path, typer.Argument(help='JSONL of {"prediction" or "pred", "golden_answers"}.')],
+    per_record: Annotated[Path | None, typer.Option(help="Write the scored records here, line by line.")] = None,
+) -> None:
+    """Score a file of predictions and print EM, F1 and cover-EM as JSON."""
+    from igsearch.evaluation.score import score_file
+    from igsearch.evaluation.store import write_jsonl
+
+    summary, scored = score_file(file)
+    if per_record:
+        write_jsonl(per_record, scored)
+    show.print_json(summary)
+
+
+def published() -> None:
+    """Show what others have published on these benchmarks, with sources and caveats."""
+    from rich.console import Console
+
+    from igsearch.reporting.tables import published_table
+
+    Console().print(published_table().rich())
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    for function in (search, retrieve, score, published):
+        app.command(rich_help_panel=PANEL)(function)

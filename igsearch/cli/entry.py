@@ -1,0 +1,50 @@
+"""The application: its commands, and what becomes of their exceptions."""
+
+import errno
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from igsearch.cli import answering, data, pipeline, settings
+from igsearch.cli.show import say
+from igsearch.errors import UserError
+from igsearch.stages.parent import die_with_parent
+
+_USERS_DISK = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, errno.EMFILE}
+
+
+class Commands(TyperGroup):
+    """Turns what a user can mend into a sentence and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            say(f"error: {error}")
+        except KeyboardInterrupt as error:
+            say(f"\n{error or 'interrupted'}")
+            raise typer.Exit(130) from error
+        except OSError as error:
+            if error.errno not in _USERS_DISK:
+                raise
+            say(f"error: {error.filename or 'the disk'}: {error.strerror}; free space or choose another folder")
+        raise typer.Exit(2)
+
+
+app = typer.Typer(
+    cls=Commands,
+    help="Reinforcement learning of search agents: worlds, retrieval, training, evaluation, tables.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for module in (pipeline, answering, data, settings):
+    module.register(app)
+
+
+def main() -> None:
+    """Run the command line."""
+    die_with_parent()
+    app(prog_name="igsearch")

@@ -1,0 +1,45 @@
+"""`igsearch config …`: the configuration that every door uses."""
+
+from typing import Annotated
+
+import typer
+
+from igsearch.cli import show
+from igsearch.cli.options import Profile, Sets, configuration
+
+config = typer.Typer(help="Show or write the configuration of this folder, params.yaml.", no_args_is_help=True)
+
+
+@config.command("show")
+def show_config(profile: Profile = None, sets: Sets = None) -> None:
+    """Print the resolved configuration and its digest."""
+    resolved = configuration(profile, sets)
+    print(f"{resolved.to_yaml()}# digest {resolved.digest}")
+
+
+@config.command("use")
+def use(
+    name: Annotated[str, typer.Argument(help="A profile: embedded, micro, laptop, paper.")], sets: Sets = None
+) -> None:
+    """Write params.yaml for a profile, so that `dvc repro` and the flow make that profile's tables."""
+    _write(name, sets)
+
+
+@config.command("set")
+def set_value(items: Annotated[list[str], typer.Argument(metavar="KEY=VALUE...")]) -> None:
+    """Change settings in params.yaml."""
+    _write(None, items)
+
+
+def _write(profile: str | None, sets: list[str] | None) -> None:
+    from igsearch.config import PARAMS
+    from igsearch.provenance import write_text
+
+    resolved = configuration(profile, sets)
+    write_text(PARAMS, resolved.to_yaml())
+    show.say(f"{PARAMS}: profile {resolved.profile}, digest {resolved.digest}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.add_typer(config, name="config", rich_help_panel="Settings")

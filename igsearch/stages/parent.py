@@ -1,0 +1,21 @@
+"""The tie between a job's process and the one that started it. Imports nothing, as every command goes through it."""
+
+import ctypes
+import os
+import signal
+import sys
+
+DIES_WITH = "IGSEARCH_DIES_WITH"
+"""Names the process (by id) that started this one and without which it should not go on."""
+
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent() -> None:
+    """Have Linux kill this process when the one that started it dies, however that happens."""
+    parent = os.environ.pop(DIES_WITH, None)
+    if parent is None or not sys.platform.startswith("linux"):
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != int(parent):  # it died before we asked
+        sys.exit(f"the process {parent} that started this one is gone")

@@ -1,0 +1,21 @@
+"""Tables and figures of the benchmark, from question records and training curves alone."""
+
+from igsearch.evaluation.store import load_all
+from igsearch.reporting import plots, tables
+from igsearch.reporting.results import read_training
+from igsearch.stages.rule import Context
+from igsearch.stages.table import runs
+
+
+def run(context: Context) -> None:
+    """Write tables/, plots/ and metrics.json."""
+    config, trained = context.config, runs(context.config)
+    folders = ["artifacts/evaluate/warm_start", *(f"artifacts/evaluate/{job.run}" for job in trained)]
+    evaluations = load_all([context.input(name) for name in folders])
+    training = [
+        read_training(context.input(f"artifacts/train/{job.run}/metrics.jsonl"), job.method, int(job.seed or 0))
+        for job in trained
+    ]
+    tables.write(evaluations, training, context.staging / "tables")
+    plots.write(evaluations, training, context.staging / "plots", config.train.validation_questions)
+    (context.staging / "tables" / "metrics.json").rename(context.staging / "metrics.json")
