@@ -91,7 +91,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)
         else:
-            with suppress(NotADirectoryError):  # a parent folder is a file
+            with suppress(OSError):  # where nothing could be written, there may be nothing to remove either
                 temporary.unlink(missing_ok=True)
 
 
