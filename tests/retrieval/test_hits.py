@@ -1,4 +1,4 @@
-"""What counts as a hit, and the rates over a file of questions; on real passages, the rates that were measured before."""
+"""What counts as a hit, and the rates over a file of questions; on real passages, those that were measured before."""
 
 import json
 import math

@@ -125,9 +125,14 @@ def test_callers_in_threads_get_their_own_hits_although_pyjnius_shares_its_recei
 ) -> None:
     queries = ["karvik", "mortan company", "river tos", "twin", ""]
     expected = [retriever.search([query], 3) for query in queries]
-    with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda number: retriever.search([queries[number % 5]], 3), range(400)))
-    assert found == [expected[number % 5] for number in range(400)]
+    interval = sys.getswitchinterval()
+    try:
+        sys.setswitchinterval(1e-6)  # threads change places between looking a method up and calling it
+        with ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(lambda number: retriever.search([queries[number % 5]], 3), range(200)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert found == [expected[number % 5] for number in range(200)]
 
 
 def test_chunks_change_nothing(retriever: LuceneRetriever, monkeypatch: pytest.MonkeyPatch) -> None:
