@@ -9,6 +9,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import CONTENTS, write_corpus
@@ -17,7 +18,7 @@ from igsearch.config import RetrievalConfig
 from igsearch.corpus import parse_contents
 from igsearch.errors import UserError
 from igsearch.records import Hit, Passage
-from igsearch.retrieval import lucene
+from igsearch.retrieval import jvm, lucene
 from igsearch.retrieval.base import RetrieverError
 from igsearch.retrieval.lucene import LuceneRetriever, build, check
 
@@ -123,16 +124,52 @@ def test_more_hits_than_passages_are_no_error_and_fewer_than_one_is(retriever: L
 def test_callers_in_threads_get_their_own_hits_although_pyjnius_shares_its_receivers(
     retriever: LuceneRetriever,
 ) -> None:
-    queries = ["karvik", "mortan company", "river tos", "twin", ""]
-    expected = [retriever.search([query], 3) for query in queries]
+    queries = ["karvik company", "mortan tos company", "river tos", "twin words", "album city", ""]
+    expected = [retriever.search(queries[number:], 9) for number in range(3)]
     interval = sys.getswitchinterval()
     try:
         sys.setswitchinterval(1e-6)  # threads change places between looking a method up and calling it
         with ThreadPoolExecutor(8) as pool:
-            found = list(pool.map(lambda number: retriever.search([queries[number % 5]], 3), range(200)))
+            found = list(pool.map(lambda number: retriever.search(queries[number % 3 :], 9), range(300)))
     finally:
         sys.setswitchinterval(interval)
-    assert found == [expected[number % 5] for number in range(200)]
+    assert found == [expected[number % 3] for number in range(300)]
+
+
+def _lock_is_free() -> bool:
+    taken = jvm.LOCK.acquire(blocking=False)
+    if taken:
+        jvm.LOCK.release()
+    return taken
+
+
+class WatchedSearcher:
+    """Notes, for each use of Java in a search, whether another thread could have used Java at the same time."""
+
+    def __init__(self, searcher: Any) -> None:
+        self.searcher = searcher
+        self.free: list[bool] = []
+
+    def _note(self) -> None:
+        with ThreadPoolExecutor(1) as pool:
+            self.free.append(pool.submit(_lock_is_free).result())
+
+    def batch_search(self, *arguments: Any) -> "WatchedSearcher":
+        self._note()
+        self.found = self.searcher.batch_search(*arguments)
+        return self
+
+    def get(self, name: str) -> Any:
+        self._note()
+        return self.found.get(name)
+
+
+def test_a_search_holds_the_lock_from_its_first_to_its_last_use_of_java(index: Path, config: RetrievalConfig) -> None:
+    retriever = LuceneRetriever(index, config)
+    watched = retriever._searcher = WatchedSearcher(retriever._searcher)
+    retriever.search(["karvik", "mortan"], 3)
+    assert watched.free == [False, False, False]
+    assert _lock_is_free()
 
 
 def test_chunks_change_nothing(retriever: LuceneRetriever, monkeypatch: pytest.MonkeyPatch) -> None:
