@@ -76,7 +76,7 @@ def find(dataset: str, benchmark: str) -> Source:
     """The source of a benchmark in a repository of the hub; UserError where it is not known to have that benchmark."""
     known = {source.dataset: source for source in (PAPER[benchmark], ORIGINAL[benchmark])}
     if dataset not in known:
-        raise UserError(f"no known dataset {dataset!r} for {benchmark} {nearest(dataset, known)}")
+        raise UserError(f"{dataset!r} is no file and no known dataset of {benchmark} {nearest(dataset, known)}")
     return known[dataset]
 
 

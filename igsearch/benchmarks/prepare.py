@@ -125,7 +125,7 @@ def _from_file(path: Path, benchmark: str, split: str, out: Path, synthetic: boo
 
 def _is_dataset(source: str) -> bool:
     """Whether a source names a repository of the hub: owner/name, and no file of that name."""
-    return source.count("/") == 1 and not Path(source).suffix and not Path(source).exists()
+    return source.count("/") == 1 and not Path(source).suffix and not Path(source).is_file()
 
 
 def prepare(
@@ -196,13 +196,8 @@ def _prepare_hub(config: Config, out: Path) -> None:
     for benchmark in dict.fromkeys((*config.data.evaluate, *config.data.train)):
         source = hub.PAPER[benchmark]
         for split in source.splits if benchmark in config.data.train else ("test",):
-            prepare(
-                source.dataset,
-                benchmark,
-                split,
-                out / benchmark / f"{split}.jsonl",
-                revisions=config.data.revisions,
-            )
+            path = out / benchmark / f"{split}.jsonl"
+            _from_hub(source.dataset, benchmark, split, path, config.data.revisions)
 
 
 def _prepare_folder(config: Config, folder: Path, out: Path) -> None:
