@@ -17,7 +17,16 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from igsearch.evaluation.store import Evaluation
 from igsearch.evaluation.summary import by_hops
 from igsearch.provenance import atomic_path, write_text
-from igsearch.reporting.results import MethodResult, TrainingRun, by_method, display, group, mean_where, with_hops
+from igsearch.reporting.results import (
+    WARM_START,
+    MethodResult,
+    TrainingRun,
+    by_method,
+    display,
+    group,
+    mean_where,
+    with_hops,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +35,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, told apart with every common colour blindness; markers and dashes tell them apart in grey.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKERS, _DASHES = "osD^vP*", ("-", "--", "-.", ":")
-_UNTRAINED = "#8C8C8C"
+_BASE_LINE = "#8C8C8C"
 _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "igsearch",
     "figure.dpi": 150,
@@ -130,13 +139,13 @@ def hops_bars(results: Sequence[MethodResult], synthetic: bool) -> "Figure | Non
     counts = {hops: len(records) for hops, records in by_hops(results[0].evaluations[0].records).items()}
     if not counts:
         return None
-    trained = [result.method for result in results if result.seeds]
+    coloured = [result.method for result in results if result.method != WARM_START]
     seeds = " and ".join(map(str, sorted({len(result.seeds) for result in results if result.seeds})))
     told = f"Bars: mean over {seeds} seeds; whiskers: lowest and highest seed." if seeds else ""
     figure, axes = _frame("Exact match by number of hops", _caption(f"Test questions, greedy. {told}", synthetic))
     width = 0.8 / len(results)
     for place, result in enumerate(results):
-        _bars(axes, result, list(counts), place * width - 0.4 + width / 2, width, trained)
+        _bars(axes, result, list(counts), place * width - 0.4 + width / 2, width, coloured)
     axes.set_xticks(range(len(counts)), [f"{h} hop{'s' if h > 1 else ''}\n{n} questions" for h, n in counts.items()])
     axes.set(ylabel="exact match", ylim=(0, 1))
     axes.grid(visible=False, axis="x")
@@ -147,11 +156,11 @@ def hops_bars(results: Sequence[MethodResult], synthetic: bool) -> "Figure | Non
 
 
 def _bars(
-    axes: "Axes", result: MethodResult, hops: Sequence[int], offset: float, width: float, trained: Sequence[str]
+    axes: "Axes", result: MethodResult, hops: Sequence[int], offset: float, width: float, coloured: Sequence[str]
 ) -> None:
     spreads = [result.over_seeds(mean_where(with_hops(each), "em")) for each in hops]
     known = [(place, value) for place, value in enumerate(spreads) if value]
-    colour = _style(trained, result.method)["color"] if result.method in trained else _UNTRAINED
+    colour = _style(coloured, result.method)["color"] if result.method in coloured else _BASE_LINE
     at, means = [place + offset for place, _ in known], [value.mean for _, value in known]
     whiskers = [[value.mean - value.low for _, value in known], [value.high - value.mean for _, value in known]]
     axes.bar(at, means, width * 0.92, label=display(result.method), color=colour)
