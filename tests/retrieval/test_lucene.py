@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import CONTENTS, write_corpus
+from passages import CONTENTS, write_corpus
 
 from igsearch.config import RetrievalConfig
 from igsearch.corpus import parse_contents
