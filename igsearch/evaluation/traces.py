@@ -2,9 +2,9 @@
 
 The format is Search-R1's as FlashRAG stores it: a JSON list of records with `id`, `question`, `golden_answers` and
 `output`, which holds the prompt (`query`) and everything after it (`final_response`), with the tags think, search,
-information and answer. An information block that directly follows `</search>` is the environment's; one without a search
-was made up by the policy and is text like any other. There is no refine. Ids are those of our own tokenizer, piece by
-piece, with provenance.
+information and answer. An information block that directly follows `</search>` is the environment's; one without a
+search was made up by the policy and is text like any other. There is no refine. Ids are those of our own tokenizer,
+piece by piece, with provenance.
 """
 
 import json
@@ -54,7 +54,9 @@ def _check(record: Any, where: str) -> None:
     missing = [name for name in fields if not isinstance(record, Mapping) or name not in record]
     if missing:
         raise UserError(f"{where} has no {missing[0]!r}; a recorded rollout has {', '.join(fields)}")
-    output = record["output"]
+    output, golds = record["output"], record["golden_answers"]
+    if not isinstance(golds, list) or not all(isinstance(gold, str) for gold in golds):
+        raise UserError(f"{where}: 'golden_answers' must be a list of texts")
     if not isinstance(output, Mapping) or not all(isinstance(output.get(k), str) for k in ("query", "final_response")):
         raise UserError(f"{where}: 'output' must be an object with the texts 'query' and 'final_response'")
 
