@@ -298,7 +298,7 @@ def test_an_output_folder_that_cannot_be_written_is_a_user_error(corpus: Path, c
 
 def test_a_full_disk_is_a_user_error_and_leaves_nothing(tmp_path: Path) -> None:
     limit = "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))"  # Lucene's writes fail as on a full disk
-    process = _build_in_subprocess(_long_corpus(tmp_path / "c.jsonl", 5_000), tmp_path / "index", limit)
+    process = _build_in_subprocess(_long_corpus(tmp_path / "c.jsonl", 2_000), tmp_path / "index", limit)
     printed, _ = process.communicate(timeout=120)
     assert "UserError cannot write" in printed
     assert "choose another output folder" in printed
@@ -306,7 +306,7 @@ def test_a_full_disk_is_a_user_error_and_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_killed_build_leaves_nothing_that_looks_like_an_index(tmp_path: Path) -> None:
-    process = _build_in_subprocess(_long_corpus(tmp_path / "c.jsonl", 40_000), tmp_path / "index")
+    process = _build_in_subprocess(_long_corpus(tmp_path / "c.jsonl", 10_000), tmp_path / "index")
     assert process.stdout
     process.stdout.readline()
     process.send_signal(signal.SIGKILL)
@@ -316,7 +316,7 @@ def test_a_killed_build_leaves_nothing_that_looks_like_an_index(tmp_path: Path) 
 
 
 def test_ctrl_c_ends_a_build_and_removes_what_it_wrote(tmp_path: Path) -> None:
-    process = _build_in_subprocess(_long_corpus(tmp_path / "c.jsonl", 40_000), tmp_path / "index")
+    process = _build_in_subprocess(_long_corpus(tmp_path / "c.jsonl", 10_000), tmp_path / "index")
     assert process.stdout
     process.stdout.readline()
     process.send_signal(signal.SIGINT)
