@@ -297,7 +297,7 @@ def test_an_output_folder_that_cannot_be_written_is_a_user_error(corpus: Path, c
 
 
 def test_a_full_disk_is_a_user_error_and_leaves_nothing(tmp_path: Path) -> None:
-    limit = "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))"  # Lucene's writes fail as on a full disk
+    limit = "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))"  # Lucene's writes fail as on a full disk
     process = _build_in_subprocess(_long_corpus(tmp_path / "c.jsonl", 2_000), tmp_path / "index", limit)
     printed, _ = process.communicate(timeout=120)
     assert "UserError cannot write" in printed
