@@ -1,6 +1,7 @@
 """The application: its commands, and what becomes of their exceptions."""
 
 import errno
+import traceback
 from typing import Any
 
 import typer
@@ -9,7 +10,7 @@ from typer.core import TyperGroup
 from igsearch.cli import answering, data, pipeline, settings
 from igsearch.cli.show import say
 from igsearch.errors import UserError
-from igsearch.stages.parent import die_with_parent
+from igsearch.stages.parent import TRY_AGAIN, die_with_parent
 
 _USERS_DISK = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, errno.EMFILE}
 
@@ -28,7 +29,8 @@ class Commands(TyperGroup):
             raise typer.Exit(130) from error
         except OSError as error:
             if error.errno not in _USERS_DISK:
-                raise
+                traceback.print_exc()
+                raise typer.Exit(TRY_AGAIN) from error
             say(f"error: {error.filename or 'the disk'}: {error.strerror}; free space or choose another folder")
         raise typer.Exit(2)
 

@@ -65,7 +65,9 @@ def world(
 
     config = configuration(profile, sets, *([] if seed is None else [f"world.seed={seed}"]))
     where = layout.of(config)
-    if out is None or (out == where.at("corpus").parent and where.run is None):
+    if out is None and not config.data.synthetic:
+        show.say(f"profile {config.profile} takes its data from {config.data.corpus}: there is no world to write")
+    elif out is None or (config.data.synthetic and where.run is None and out == where.at("corpus").parent):
         bring(_job("world"), config, dry_run)
     elif dry_run:
         print(f"{config.to_yaml()}# configuration {config.digest}\n# would write {out}")
@@ -177,7 +179,7 @@ def benchmark(profile: Profile = None, sets: Sets = None, dry_run: DryRun = Fals
     where = layout.of(config)
     if dry_run:
         print(f"{config.to_yaml()}# configuration {config.digest}")
-        for job in (job for level in table.benchmark(config) for job in level):
+        for job in table.benchmark(config):
             plan = Plan(job, where)
             print(f"# {job.name}: {'waits for its inputs' if plan.missing else plan.stale() or 'up to date'}")
         return

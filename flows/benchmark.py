@@ -1,0 +1,161 @@
+"""The flow `igsearch`: the stages of igsearch/stages/table.py as Prefect tasks. No logic of its own.
+
+A task runs the command of its stage in a process of its own. Whether there is anything to do is decided by the stage's
+card, whichever door made it; Prefect's cache key is the stage's input digest, given only while the card is good.
+"""
+
+import csv
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_run_logger, runtime, task
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.client.schemas.objects import TaskRun
+from prefect.futures import PrefectFuture
+from prefect.states import State
+from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.tasks import Task
+
+from igsearch import tracking
+from igsearch.config import load
+from igsearch.stages import layout, table, versions
+from igsearch.stages.launch import Overrides, bring, children
+from igsearch.stages.layout import Layout
+from igsearch.stages.rule import Plan
+from igsearch.stages.table import Job
+
+
+def place(overrides: Overrides) -> Layout:
+    """The layout of the configuration with overrides."""
+    return layout.of(load(overrides.profile, overrides.sets))
+
+
+def find(name: str, where: Layout) -> Job:
+    """The job of the benchmark with that name."""
+    return next(job for job in table.benchmark(where.config) if job.name == name)
+
+
+def cache_key(_: Any, parameters: dict[str, Any]) -> str | None:
+    """The input digest of an up-to-date stage; None, which Prefect never finds, where it has to run."""
+    where = place(parameters["overrides"])
+    plan = Plan(find(parameters["job"], where), where)
+    return None if plan.missing or plan.stale() else f"{plan.job.name}-{plan.digest}"
+
+
+async def input_or_output_failed(_: Task[Any, Any], __: TaskRun, state: State[Any]) -> bool:
+    """Whether a failure is one that may be gone the next time."""
+    return isinstance(await state.aresult(raise_on_failure=False), OSError)
+
+
+@task(
+    name="stage",
+    task_run_name="{job}",
+    persist_result=True,
+    cache_key_fn=cache_key,
+    retries=2,
+    retry_delay_seconds=10,
+    retry_condition_fn=input_or_output_failed,
+)
+def stage(job: str, overrides: Overrides) -> dict[str, Any]:
+    """Bring one job up to date; returns its card."""
+    where = place(overrides)
+    found = find(job, where)
+    with children() as family:
+        bring(found, where, overrides, family, get_run_logger().info)
+    card = Plan(found, where).card
+    assert card is not None
+    return {"job": job, "inputs": card.input_digest, "outputs": dict(card.outputs), "run": card.run_id}
+
+
+@flow(name="stages", flow_run_name="{where}")
+def stages(names: list[str], overrides: Overrides, where: str) -> None:
+    """The jobs, each as soon as those it needs are done, as many at a time as the task runner allows."""
+    place_ = place(overrides)
+    jobs = [find(name, place_) for name in names]
+    futures: dict[Job, PrefectFuture[Any]] = {}
+    for job in jobs:
+        needed = [futures[each] for each in table.needs(job, jobs, place_.config)]
+        futures[job] = stage.submit(job.name, overrides, wait_for=needed)
+    for future in futures.values():
+        future.result()
+
+
+def options(
+    profile: str | None,
+    methods: Sequence[str] | None,
+    seeds: Sequence[int] | None,
+    steps: int | None,
+    settings: Sequence[str] | None,
+) -> Overrides:
+    """The flow's parameters as overrides of the configuration."""
+    named = {"benchmark.methods": methods, "benchmark.seeds": seeds, "train.steps": steps}
+    sets = [f"{key}={json.dumps(value)}" for key, value in named.items() if value is not None]
+    return Overrides(profile, (*(settings or ()), *sets))
+
+
+def run_name() -> str:
+    """`embedded: grpo, ig_search x seeds 0, 1`"""
+    given = {key: runtime.flow_run.parameters.get(key) for key in ("profile", "methods", "seeds", "steps", "settings")}
+    config = load((overrides := options(**given)).profile, overrides.sets)
+    what = runtime.flow_run.parameters.get("only")
+    methods, seeds = ", ".join(config.benchmark.methods), ", ".join(map(str, config.benchmark.seeds))
+    return f"{config.profile}: {', '.join(what) + ' of ' if what else ''}{methods} x seeds {seeds}"
+
+
+@flow(name="igsearch", flow_run_name=run_name)
+def igsearch(
+    profile: str | None = None,
+    methods: list[str] | None = None,
+    seeds: list[int] | None = None,
+    steps: int | None = None,
+    settings: list[str] | None = None,
+    only: list[str] | None = None,
+) -> str:
+    """Run the benchmark; returns the folder of its tables.
+
+    profile: in place of params.yaml. methods, seeds, steps: in place of the profile's. settings: any others, as
+    `section.key=value`. only: the stages to run, in place of all. Without overrides outputs are entered into dvc.lock;
+    with any they go to artifacts/runs/.
+    """
+    overrides = options(profile, methods, seeds, steps, settings)
+    where = place(overrides)
+    jobs = [job for job in table.benchmark(where.config) if not only or job.stage.name in only]
+    parent = open_parent(where)
+    workers = ThreadPoolTaskRunner(max_workers=where.config.benchmark.workers)  # type: ignore[no-untyped-call]
+    stages.with_options(task_runner=workers)([job.name for job in jobs], overrides, str(where.at("artifacts")))
+    for job in jobs:
+        card = Plan(job, where).card
+        if card and card.run_id:
+            tracking.adopt(card.run_id, parent)
+    if where.run is None and versions.tracked():
+        versions.commit(jobs, where)
+    tables = where.at("results/tables")
+    if not only or "tables" in only:
+        publish(tables, parent)
+    return str(tables)
+
+
+def open_parent(where: Layout) -> str:
+    """The MLflow run that groups the runs of this configuration. The stages' processes find it in the environment."""
+    config = where.config
+    tracking.close_dead_runs()
+    parent = tracking.benchmark_run(config.digest, f"benchmark, {config.profile}", tracking.run_tags(config, ""))
+    os.environ[tracking.PARENT_ENV] = parent
+    return parent
+
+
+def publish(tables: Path, parent: str) -> None:
+    """The main table to Prefect and to the parent run in MLflow, and a link from one to the other."""
+    with (tables / "main.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    create_table_artifact(rows, key="em-table", description="Exact match, mean over seeds")
+    create_markdown_artifact((tables / "main.md").read_text(encoding="utf-8"), key="main-table")
+    client, experiment = tracking.open_store()
+    address = f"http://127.0.0.1:{os.environ.get('MLFLOW_PORT', '5000')}/#/experiments/{experiment}/runs/{parent}"
+    create_link_artifact(address, key="mlflow", link_text="The runs in MLflow")
+    run = tracking.Run(client, parent)
+    run.log_folder(tables, "tables")
+    run.log_table("em", rows)

@@ -1,0 +1,36 @@
+"""Run the full benchmark in this process, with a Prefect server for as long as it takes: `python -m flows.run`."""
+
+import sys
+from pathlib import Path
+
+from flows.services import prefect_api
+from igsearch.errors import UserError
+
+EPILOGUE = """
+Tables and figures   {results}
+Records, models      {artifacts}
+Curves and runs      make up, then http://127.0.0.1:5000 (MLflow) and http://127.0.0.1:4200 (Prefect)
+"""
+
+
+def main() -> int:
+    """Run it, print the main table and where everything lies."""
+    try:
+        with prefect_api():
+            from flows.benchmark import igsearch  # Prefect reads its settings when it is imported
+
+            tables = Path(igsearch())
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; what is done is kept, and the same command goes on from there", file=sys.stderr)
+        return 130
+    print((tables / "main.md").read_text(encoding="utf-8"))
+    artifacts = tables.parent.parent / "artifacts" if tables.parent.name == "results" else tables.parent
+    print(EPILOGUE.format(results=f"{tables}/ and {tables.parent / 'plots'}/", artifacts=f"{artifacts}/"), end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

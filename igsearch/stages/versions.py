@@ -1,0 +1,41 @@
+"""DVC: enter what the stages have made into dvc.lock, once every card says that it is up to date."""
+
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from igsearch.errors import UserError
+from igsearch.stages.layout import Layout
+from igsearch.stages.rule import Plan
+from igsearch.stages.table import Job
+
+DATA = Path("data.dvc")
+
+
+def tracked() -> bool:
+    """Whether this folder is a DVC project with our pipeline."""
+    return Path(".dvc").is_dir() and Path("dvc.yaml").is_file()
+
+
+def target(job: Job) -> str:
+    """What DVC calls a job: `index`, `train@grpo-0`; the world is data.dvc."""
+    if job.stage.name == "world":
+        return str(DATA)
+    return f"{job.stage.name}@{job.run}" if job.stage.matrix else job.stage.name
+
+
+def commit(jobs: Iterable[Job], layout: Layout) -> None:
+    """`dvc commit` the outputs of jobs: its cache and dvc.lock then hold what lies there, and `dvc status` is clean.
+
+    Raises UserError where a job is not up to date, or where DVC refuses.
+    """
+    listed = list(jobs)
+    for job in listed:
+        why = Plan(job, layout).stale()
+        if why:
+            raise UserError(f"{job.name} was changed while the benchmark ran ({why}); run it again")
+    call = [sys.executable, "-m", "dvc", "commit", "--quiet", "--force", *map(target, listed)]
+    done = subprocess.run(call, capture_output=True, text=True, encoding="utf-8")
+    if done.returncode:
+        raise UserError(f"dvc commit failed: {' '.join((done.stderr or done.stdout).split())}")
