@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from flows.services import prefect_api
+from igsearch.cli.show import em_table
 from igsearch.errors import UserError
 
 EPILOGUE = """
@@ -17,16 +18,20 @@ def main() -> int:
     """Run it, print the main table and where everything lies."""
     try:
         with prefect_api():
-            from flows.benchmark import igsearch  # Prefect reads its settings when it is imported
+            # Prefect reads its settings when it is imported
+            from prefect.logging.handlers import APILogHandler
+
+            from flows.benchmark import igsearch
 
             tables = Path(igsearch())
+            APILogHandler().flush()  # before the server goes
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted; what is done is kept, and the same command goes on from there", file=sys.stderr)
         return 130
-    print((tables / "main.md").read_text(encoding="utf-8"))
+    print(em_table(tables), end="")
     artifacts = tables.parent.parent / "artifacts" if tables.parent.name == "results" else tables.parent
     print(EPILOGUE.format(results=f"{tables}/ and {tables.parent / 'plots'}/", artifacts=f"{artifacts}/"), end="")
     return 0

@@ -1,6 +1,9 @@
 """The application: its commands, and what becomes of their exceptions."""
 
 import errno
+import logging
+import os
+import sys
 import traceback
 from typing import Any
 
@@ -47,6 +50,18 @@ for module in (pipeline, answering, data, settings):
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line.
+
+    It leaves without taking the interpreter down module by module: that takes seconds with torch and transformers in it,
+    and a stage's process may last no longer than ten.
+    """
     die_with_parent()
-    app(prog_name="igsearch")
+    try:
+        app(prog_name="igsearch")
+    except SystemExit as leaving:
+        if not isinstance(leaving.code, int):
+            raise
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(leaving.code)

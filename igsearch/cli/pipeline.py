@@ -164,10 +164,12 @@ def report(profile: Profile = None, sets: Sets = None, dry_run: DryRun = False) 
 
 
 def show_table(config: "Config") -> None:
-    """Print results/tables/main.md."""
+    """Print the table of exact match and say where the others lie."""
     from igsearch.stages import layout
 
-    print((layout.of(config).at("results/tables") / "main.md").read_text(encoding="utf-8"), end="")
+    tables = layout.of(config).at("results/tables")
+    print(show.em_table(tables), end="")
+    show.say(f"all tables: {tables}/")
 
 
 def benchmark(profile: Profile = None, sets: Sets = None, dry_run: DryRun = False) -> None:

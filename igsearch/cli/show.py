@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -26,6 +27,12 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _rounded(each) for key, each in value.items()}
     return [_rounded(each) for each in value] if isinstance(value, list) else value
+
+
+def em_table(tables: Path) -> str:
+    """The first table of main.md, that of exact match, as Markdown."""
+    first, *_ = (tables / "main.md").read_text(encoding="utf-8").removeprefix("## ").split("\n## ")
+    return f"## {first.strip()}\n"
 
 
 class Lines:

@@ -64,8 +64,8 @@ class Children:
             child = subprocess.Popen(
                 [sys.executable, "-m", "igsearch", *arguments],
                 env=environment,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
+                stdout=subprocess.DEVNULL,  # tables, which nobody asked a job for
+                stderr=subprocess.PIPE,
                 text=True,
                 encoding="utf-8",
                 start_new_session=True,  # Ctrl-C in a terminal reaches it through end(), once
@@ -74,13 +74,13 @@ class Children:
         return child
 
     def run(self, arguments: Sequence[str], say: Say) -> None:
-        """Run `python -m igsearch` and say what it prints. As it ended, raises UserError, Interrupted, OSError
+        """Run `python -m igsearch` and say what it says on stderr. As it ended, raises UserError, Interrupted, OSError
         where trying again may help, or StageFailed."""
         child = self._start(arguments)
         last = deque[str](maxlen=1)
         try:
-            assert child.stdout is not None
-            for line in child.stdout:
+            assert child.stderr is not None
+            for line in child.stderr:
                 last.append(line.rstrip("\n"))
                 say(last[0])
             code = child.wait()
