@@ -1,0 +1,207 @@
+"""Imperfect demonstrations of the search protocol, made from the facts of the training world.
+
+A demonstrator walks the chain of a question: it queries the entity at hand, notes in a refine what the passage says
+about it, and takes that for the next entity. It often asks about a wrong entity or relation, mostly in words that the
+index does not know, never notices a failure, and sometimes stops early. So formats are sound and queries are bad.
+
+Half of the demonstrations are cut after a random refine or documents block and continued with the gold answer. They
+teach how likely the right answer is in the light of what has been read, which is what information gain measures; in a
+pretrained language model that knowledge is there already.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TypeVar
+
+import numpy as np
+
+from igsearch.benchmarks.world import RELATIONS, Fact, Facts, WorldQuestion
+from igsearch.config import Config, WarmStartConfig
+from igsearch.policy.base import Policy
+from igsearch.records import Hit, SpanKind
+from igsearch.retrieval.base import Retriever
+from igsearch.rollout.prompts import prompt_ids, trusted_ids
+from igsearch.rollout.protocol import close_tag, observation, open_tag
+from igsearch.seeds import generator
+
+T = TypeVar("T")
+
+AFTER_REFINE = 2 / 3  # of the cuts; the others come right after the documents
+
+
+@dataclass(slots=True)
+class Step:
+    """One search: the entity it asks about, the query, its hits, and what the refine says was found."""
+
+    entity: str
+    query: str
+    hits: Sequence[Hit] = ()
+    found: str = ""
+
+
+@dataclass(slots=True)
+class Demonstration:
+    """What the demonstrator does with one question. Where it is cut, the gold answer takes the place of the rest."""
+
+    question: WorldQuestion
+    steps: list[Step] = field(default_factory=list)
+    cut: "Cut | None" = None
+
+    @property
+    def answer(self) -> str:
+        """What its searches amount to: the last thing found, or for a comparison whether both are the same."""
+        if self.question.kind == "bridge":
+            return self.steps[-1].found
+        halves = [step.found for step in self.steps[-1 :: -max(1, len(self.question.chain) // 2)]]
+        return "yes" if len(halves) > 1 and len(set(halves)) == 1 else "no"
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Where a demonstration is cut: after the refine of this step, or before it."""
+
+    step: int
+    after_refine: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """Token ids, and which of them are to be learnt."""
+
+    ids: list[int]
+    learnt: list[bool]
+
+
+class Demonstrator:
+    """Plays questions of one world. What it does with one depends on the seed, the question and the number alone."""
+
+    def __init__(self, facts: Facts, config: WarmStartConfig) -> None:
+        self._facts = facts
+        self._config = config
+        self._names = sorted(facts.entities)
+        self._stated = {fact.passage: fact for fact in facts.facts}
+
+    def play(
+        self, questions: Sequence[WorldQuestion], numbers: Sequence[int], retriever: Retriever, k: int
+    ) -> list[Demonstration]:
+        """One demonstration per question; all that are at the same hop search together."""
+        played = [Demonstration(question) for question in questions]
+        chances = [
+            generator(self._config.seed, "demonstration", question.benchmark, question.id, number)
+            for question, number in zip(questions, numbers, strict=True)
+        ]
+        live = list(zip(played, chances, strict=True))
+        while live:
+            for demonstration, rng in live:
+                demonstration.steps.append(self._ask(demonstration, rng))
+            found = retriever.search([demonstration.steps[-1].query for demonstration, _ in live], k)
+            for (demonstration, _), hits in zip(live, found, strict=True):
+                self._note(demonstration.steps[-1], hits)
+            live = [(demonstration, rng) for demonstration, rng in live if self._goes_on(demonstration, rng)]
+        for demonstration, rng in zip(played, chances, strict=True):
+            demonstration.cut = self._cut(demonstration, rng)
+        return played
+
+    def _ask(self, demonstration: Demonstration, rng: np.random.Generator) -> Step:
+        fact = demonstration.question.chain[len(demonstration.steps)]
+        entity = self._entity_at_hand(demonstration, fact)
+        if rng.random() >= self._config.right_entity:
+            entity = _pick(rng, [name for name in self._names if name != entity])
+        return Step(entity, f"{entity} {self._relation_word(demonstration, fact, rng)}")
+
+    def _entity_at_hand(self, demonstration: Demonstration, fact: Fact) -> str:
+        """What was found last where the question asks on about that, else the entity that the question names."""
+        hop, chain = len(demonstration.steps), demonstration.question.chain
+        follows = hop > 0 and chain[hop - 1].object == fact.subject and demonstration.question.kind != "comparison"
+        return demonstration.steps[-1].found if follows else fact.subject
+
+    def _relation_word(self, demonstration: Demonstration, fact: Fact, rng: np.random.Generator) -> str:
+        """The question's own word, or the one that passages use, of the right relation or of another."""
+        right, in_passage = rng.random() < self._config.right_relation, rng.random() < self._config.passage_word
+        relation, word = RELATIONS[fact.relation], demonstration.question.words[len(demonstration.steps)]
+        if not right:
+            relation = _pick(rng, [other for other in RELATIONS.values() if other is not relation])
+            word = _pick(rng, relation.words[:2])
+        return relation.passage if in_passage else word
+
+    def _note(self, step: Step, hits: Sequence[Hit]) -> None:
+        """What the first passage says about the entity asked for; the entity itself where nothing was found."""
+        fact = self._stated.get(hits[0].passage.id) if hits else None
+        step.hits = hits
+        step.found = step.entity if fact is None else fact.object if fact.object != step.entity else fact.subject
+
+    def _goes_on(self, demonstration: Demonstration, rng: np.random.Generator) -> bool:
+        return len(demonstration.steps) < demonstration.question.hops and rng.random() >= self._config.early_stop
+
+    def _cut(self, demonstration: Demonstration, rng: np.random.Generator) -> Cut | None:
+        if rng.random() >= self._config.forced_answer:
+            return None
+        return Cut(int(rng.integers(len(demonstration.steps))), bool(rng.random() < AFTER_REFINE))
+
+
+def _pick(rng: np.random.Generator, items: Sequence[T]) -> T:
+    return items[int(rng.integers(len(items)))]
+
+
+class Writer:
+    """Turns demonstrations into token ids, in the layout of a rollout. Texts recur, so each is encoded once."""
+
+    def __init__(self, policy: Policy, config: Config) -> None:
+        self._policy, self._config = policy, config.rollout
+        self._prompt = cache(lambda text: prompt_ids(policy, text, config.rollout))
+        self._encode = cache(policy.encode)
+        self._tags = {
+            kind: (trusted_ids(policy, open_tag(kind)), trusted_ids(policy, close_tag(kind))) for kind in SpanKind
+        }
+        self._observed: dict[tuple[str, ...], list[int]] = {}
+
+    def write(self, demonstration: Demonstration) -> Example:
+        """A whole demonstration is learnt wherever the policy writes; of one that is cut, the gold answer alone."""
+        question, cut = demonstration.question, demonstration.cut
+        parts = [(self._prompt(question.text), False), *self._steps(demonstration)]
+        opening, closing = self._tags[SpanKind.ANSWER]
+        if cut is None:
+            parts.append(([*opening, *self._encode(demonstration.answer), *closing], True))
+        else:
+            kept = parts[: 3 * cut.step + (4 if cut.after_refine else 3)]
+            parts = [*((ids, False) for ids, _ in kept), (opening, False), (self._encode(question.answers[0]), True)]
+        return Example([i for ids, _ in parts for i in ids], [learnt for ids, learnt in parts for _ in ids])
+
+    def _steps(self, demonstration: Demonstration) -> Iterator[tuple[list[int], bool]]:
+        """For each step its search, documents and refine, and whether the policy writes it."""
+        for step in demonstration.steps:
+            yield self._block(SpanKind.SEARCH, step.query), True
+            yield self._observation(step.hits), False
+            yield self._block(SpanKind.REFINE, step.found), True
+
+    def _block(self, kind: SpanKind, text: str) -> list[int]:
+        opening, closing = self._tags[kind]
+        return [*opening, *self._encode(text), *closing]
+
+    def _observation(self, hits: Sequence[Hit]) -> list[int]:
+        key = tuple(hit.passage.id for hit in hits)
+        if key not in self._observed:
+            self._observed[key] = observation(self._policy, hits, self._config).ids
+        return self._observed[key]
+
+
+def examples(
+    policy: Policy,
+    questions: Mapping[str, Sequence[WorldQuestion]],
+    facts: Facts,
+    retriever: Retriever,
+    config: Config,
+    count: int,
+) -> list[Example]:
+    """`count` examples from the questions of the training sets, walking through a new permutation in every epoch."""
+    assert config.warm_start is not None
+    pool = [question for benchmark in config.data.train for question in questions.get(benchmark, ())]
+    chosen, numbers = [], []
+    for epoch in range(-(-count // len(pool))):
+        order = generator(config.warm_start.seed, "demonstrations", epoch).permutation(len(pool))
+        chosen += [pool[index] for index in order]
+        numbers += [epoch] * len(pool)
+    played = Demonstrator(facts, config.warm_start).play(chosen[:count], numbers[:count], retriever, config.retrieval.k)
+    writer = Writer(policy, config)
+    return [writer.write(demonstration) for demonstration in played]
