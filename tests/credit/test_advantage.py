@@ -32,6 +32,11 @@ def test_mean_only_leaves_out_the_division() -> None:
     assert group_advantage(ONE_RIGHT, ["q"] * 5, False).tolist() == pytest.approx([0.8, -0.2, -0.2, -0.2, -0.2])
 
 
+def test_leave_one_out_vector_is_mean_only_times_g_over_g_minus_one() -> None:
+    advantage_B = group_advantage(ONE_RIGHT, ["q"] * 5, normalise_std=False) * 5 / 4
+    assert advantage_B.tolist() == pytest.approx([1, -0.25, -0.25, -0.25, -0.25])
+
+
 def test_a_group_of_one_keeps_its_reward() -> None:
     assert group_advantage(torch.tensor([0.5]), ["q"]).tolist() == pytest.approx([0.5], abs=1e-5)
     assert group_advantage(torch.tensor([0.5]), ["q"], False).tolist() == [0.5]
