@@ -17,7 +17,8 @@ from typing import TypeVar
 import numpy as np
 
 from igsearch.benchmarks.world import RELATIONS, Fact, Facts, WorldQuestion
-from igsearch.config import Config, WarmStartConfig
+from igsearch.benchmarks.world_lexicon import SUFFIXES, stem_groups
+from igsearch.config import Config, WarmStartConfig, WorldConfig
 from igsearch.policy.base import Policy
 from igsearch.records import Hit, SpanKind
 from igsearch.retrieval.base import Retriever
@@ -82,14 +83,12 @@ class Demonstrator:
         self._names = sorted(facts.entities)
         self._stated = {fact.passage: fact for fact in facts.facts}
 
-    def play(
-        self, questions: Sequence[WorldQuestion], numbers: Sequence[int], retriever: Retriever, k: int
-    ) -> list[Demonstration]:
-        """One demonstration per question; all that are at the same hop search together."""
-        played = [Demonstration(question) for question in questions]
+    def play(self, questions: Sequence[tuple[WorldQuestion, int]], retriever: Retriever, k: int) -> list[Demonstration]:
+        """One demonstration per question and number; all that are at the same hop search together."""
+        played = [Demonstration(question) for question, _ in questions]
         chances = [
             generator(self._config.seed, "demonstration", question.benchmark, question.id, number)
-            for question, number in zip(questions, numbers, strict=True)
+            for question, number in questions
         ]
         live = list(zip(played, chances, strict=True))
         while live:
@@ -186,6 +185,27 @@ class Writer:
         return self._observed[key]
 
 
+class Renaming:
+    """Gives the entities of one example new names: stems change places within their region, suffixes within their kind.
+
+    What is true of regions and kinds stays true, and BM25 would have found the same. Without it a policy this small
+    learns the few hundred names of the training world and their facts by heart, instead of reading and copying.
+    """
+
+    def __init__(self, policy: Policy, config: WorldConfig) -> None:
+        suffixes = [[f"##{suffix}" for suffix in group] for group in SUFFIXES.values()]
+        to_ids = policy.tokenizer.convert_tokens_to_ids
+        self._groups = [np.array(to_ids(group)) for group in [*stem_groups(config), *suffixes]]
+        self._same = np.arange(len(policy.tokenizer))
+
+    def apply(self, example: Example, rng: np.random.Generator) -> Example:
+        """The example under other names."""
+        renamed = self._same.copy()
+        for group in self._groups:
+            renamed[group] = rng.permutation(group)
+        return Example(renamed[example.ids].tolist(), example.learnt)
+
+
 def examples(
     policy: Policy,
     questions: Mapping[str, Sequence[WorldQuestion]],
@@ -196,12 +216,15 @@ def examples(
 ) -> list[Example]:
     """`count` examples from the questions of the training sets, walking through a new permutation in every epoch."""
     assert config.warm_start is not None
+    seed = config.warm_start.seed
     pool = [question for benchmark in config.data.train for question in questions.get(benchmark, ())]
-    chosen, numbers = [], []
+    chosen: list[tuple[WorldQuestion, int]] = []
     for epoch in range(-(-count // len(pool))):
-        order = generator(config.warm_start.seed, "demonstrations", epoch).permutation(len(pool))
-        chosen += [pool[index] for index in order]
-        numbers += [epoch] * len(pool)
-    played = Demonstrator(facts, config.warm_start).play(chosen[:count], numbers[:count], retriever, config.retrieval.k)
-    writer = Writer(policy, config)
-    return [writer.write(demonstration) for demonstration in played]
+        order = generator(seed, "demonstrations", epoch).permutation(len(pool))
+        chosen += [(pool[index], epoch) for index in order]
+    played = Demonstrator(facts, config.warm_start).play(chosen[:count], retriever, config.retrieval.k)
+    writer, renaming = Writer(policy, config), Renaming(policy, config.world)
+    return [
+        renaming.apply(writer.write(demonstration), generator(seed, "names", index))
+        for index, demonstration in enumerate(played)
+    ]
