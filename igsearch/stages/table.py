@@ -10,7 +10,10 @@ from dataclasses import dataclass, replace
 from igsearch.config import Config
 from igsearch.errors import UserError, nearest
 
-INFRASTRUCTURE = ("config.py", "errors.py", "provenance.py", "tracking.py")
+INFRASTRUCTURE = (
+    "config.py", "errors.py", "provenance.py", "tracking.py",
+    "stages/layout.py", "stages/rule.py", "stages/table.py",
+)  # fmt: skip
 """Modules that no digest holds: they carry settings, messages and files from place to place and compute no result.
 The settings themselves are in the digests."""
 
@@ -61,9 +64,19 @@ class Job:
         return tuple(item.format(method=self.method, seed=self.seed, run=self.run) for item in items)
 
 
-_DATA = ("records.py", "text.py", "seeds.py")
-_READ = ("benchmarks", "corpus.py")
-_SEARCH = ("policy", "retrieval", "rollout")
+_BENCHMARKS = ("bamboogle", "hotpotqa", "musique", "nq", "popqa", "triviaqa", "two_wiki")
+_READERS = tuple(f"benchmarks/{name}.py" for name in (*_BENCHMARKS, "files", "flashrag", "hub", "prepare"))
+_WORLD = tuple(f"benchmarks/world{part}.py" for part in ("", "_facts", "_lexicon", "_native", "_questions"))
+_LUCENE = ("corpus.py", "retrieval/base.py", "retrieval/jvm.py", "retrieval/lucene.py")
+_POLICY = ("policy/base.py", "policy/load.py", "policy/pieces.py")
+_PROTOCOL = ("rollout/prompts.py", "rollout/protocol.py")
+_SEARCH = (*_READERS, *_LUCENE, *_POLICY, *_PROTOCOL, "records.py", "seeds.py", "text.py", "stages/inputs.py")
+_ROLLOUT = (*_SEARCH, "policy/generate.py", "rollout/environment.py", "rewards/answer.py")
+_CONTRACT = (  # the prompts that a contract names stand in the modules that answer
+    *(f"inference/{name}.py" for name in ("direct", "opened", "rag")),
+    *(f"policy/{name}.py" for name in ("base", "generate", "pieces")),
+    *("retrieval/base.py", "rollout/environment.py", *_PROTOCOL, "seeds.py"),
+)
 _RETRIEVAL = ("retrieval.k", "retrieval.k1", "retrieval.b")
 _INDEX = "artifacts/index/card.json"
 _PREPARED = "artifacts/prepared"
@@ -73,7 +86,13 @@ _EVALUATE = Stage(
     function="evaluate",
     command="evaluate --run {run}",
     config=("evaluation", "rollout", *_RETRIEVAL, "policy.dtype", "data.evaluate", "data.limit", "data.synthetic"),
-    modules=(*_DATA, *_READ, *_SEARCH, "evaluation", "inference", "rewards", "stages/evaluate.py"),
+    modules=(
+        *_ROLLOUT,
+        "inference",
+        "rollout/transcript.py",
+        "stages/evaluate.py",
+        *(f"evaluation/{name}.py" for name in ("contract", "evaluate", "measures", "store", "summary")),
+    ),
     inputs=(_PREPARED, _INDEX, "artifacts/train/{run}/policy"),
     outputs=("artifacts/evaluate/{run}",),
     matrix=True,
@@ -87,7 +106,7 @@ STAGES = {
             function="world",
             command="world",
             config=("world",),
-            modules=(*_DATA, "benchmarks/world.py", "stages/world.py"),
+            modules=(*_WORLD, "corpus.py", "records.py", "seeds.py", "text.py", "stages/world.py"),
             inputs=(),
             outputs=("corpus", "questions"),
         ),
@@ -96,7 +115,7 @@ STAGES = {
             function="index",
             command="index",
             config=("retrieval.k1", "retrieval.b"),
-            modules=(*_DATA, "corpus.py", "retrieval", "stages/index.py"),
+            modules=(*_LUCENE, "records.py", "stages/index.py"),
             inputs=("corpus",),
             outputs=(_INDEX,),
         ),
@@ -105,7 +124,7 @@ STAGES = {
             function="prepare",
             command="prepare",
             config=("data.train", "data.evaluate", "data.hub", "data.revisions", "data.synthetic"),
-            modules=(*_DATA, *_READ, "stages/prepare.py"),
+            modules=(*_READERS, "records.py", "stages/prepare.py"),
             inputs=("questions",),
             outputs=(_PREPARED,),
         ),
@@ -114,7 +133,14 @@ STAGES = {
             function="warm_start",
             command="warm-start",
             config=("warm_start", "policy", "world", "rollout", *_RETRIEVAL),
-            modules=(*_DATA, *_READ, *_SEARCH, "training/warm_start.py", "stages/warm_start.py"),
+            modules=(
+                *_SEARCH,
+                *_WORLD,
+                "policy/tiny.py",
+                "training/demonstrations.py",
+                "training/warm_start.py",
+                "stages/warm_start.py",
+            ),
             inputs=(_INDEX,),
             outputs=("artifacts/warm_start",),
         ),
@@ -123,7 +149,19 @@ STAGES = {
             function="train",
             command="train --method {method} --seed {seed}",
             config=("methods.{method}", "train", "rollout", *_RETRIEVAL, "policy.dtype", "data.train"),
-            modules=(*_DATA, *_READ, *_SEARCH, "credit", "rewards", "training", "stages/train.py"),
+            modules=(
+                *_ROLLOUT,
+                "credit",
+                "policy/score.py",
+                "rewards/contexts.py",
+                "rewards/information_gain.py",
+                "evaluation/measures.py",
+                *(
+                    f"training/{name}.py"
+                    for name in ("batch", "checkpoint", "metrics", "schedule", "step", "trainer", "verification")
+                ),
+                "stages/train.py",
+            ),
             inputs=(_PREPARED, _INDEX, "artifacts/warm_start"),
             outputs=("artifacts/train/{run}",),
             matrix=True,
@@ -142,7 +180,13 @@ STAGES = {
             function="tables",
             command="report",
             config=("benchmark.methods", "benchmark.seeds", "data.synthetic"),
-            modules=(*_DATA, "evaluation", "reporting", "stages/tables.py"),
+            modules=(
+                "reporting",
+                "records.py",
+                *(f"evaluation/{name}.py" for name in ("contract", "statistics", "store", "summary")),
+                *_CONTRACT,
+                "stages/tables.py",
+            ),
             inputs=("artifacts/evaluate/warm_start",),
             every_run=("artifacts/evaluate/{run}", "artifacts/train/{run}/metrics.jsonl"),
             outputs=("results/tables", "results/plots", "results/metrics.json"),

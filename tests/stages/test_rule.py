@@ -1,0 +1,213 @@
+"""The rule of the cards, on real stages of a small world."""
+
+import json
+import multiprocessing
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from igsearch.config import Config, build
+from igsearch.errors import Interrupted, UserError
+from igsearch.provenance import Card
+from igsearch.stages import layout, rule
+from igsearch.stages.layout import Layout
+from igsearch.stages.rule import Context, Plan
+from igsearch.stages.table import STAGES, Job
+
+WORLD, PREPARE = Job(STAGES["world"]), Job(STAGES["prepare"])
+SMALL = {
+    "world": {"works": 16, "persons": 24, "cities": 12, "companies": 12, "regions": 4}
+    | {"train_questions": 24, "validation_questions": 6, "test_questions": 6}
+}
+
+
+def small(**world: int) -> Config:
+    return build({"world": {**SMALL["world"], **world}})
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(small().to_yaml(), encoding="utf-8")
+    return tmp_path
+
+
+def bring(job: Job, config: Config) -> tuple[rule.Done, list[str]]:
+    said: list[str] = []
+    where = layout.of(config)
+    rule.lay_foundations(job, where, said.append, rule.quiet)
+    return rule.run(job, where, say=said.append), said
+
+
+def test_a_second_run_reuses_and_says_so(here: Path) -> None:
+    first, _ = bring(PREPARE, small())
+    second, said = bring(PREPARE, small())
+    assert (first.reused, second.reused) == (False, True)
+    assert said == ["prepare: up to date, reused"]
+    assert first.card == second.card
+
+
+def test_the_card_names_inputs_outputs_command_and_commit(here: Path) -> None:
+    bring(WORLD, small())
+    card = json.loads(Path("artifacts/cards/world.json").read_text(encoding="utf-8"))
+    assert {"stage", "input_digest", "inputs", "outputs", "command", "commit", "run_id"} == set(card)
+    assert "config world" in card["inputs"]
+    assert "module benchmarks/world.py" in card["inputs"]
+    assert set(card["outputs"]) == {"corpus", "questions"}
+
+
+def test_outputs_hold_neither_time_nor_commit(here: Path) -> None:
+    first, _ = bring(PREPARE, small())
+    shutil.rmtree("artifacts/prepared")
+    second, said = bring(PREPARE, small())
+    assert said == ["prepare: its output is missing or was changed"]
+    assert first.card.outputs == second.card.outputs
+
+
+def test_a_changed_output_is_made_again(here: Path) -> None:
+    bring(PREPARE, small())
+    path = Path("artifacts/prepared/nq/test.jsonl")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    done, _ = bring(PREPARE, small())
+    assert not done.reused
+    assert path.read_bytes() == whole
+
+
+def test_a_changed_setting_is_named(here: Path) -> None:
+    bring(WORLD, small())
+    other = small(seed=8)
+    Path("params.yaml").write_text(other.to_yaml(), encoding="utf-8")
+    assert Plan(WORLD, layout.of(other)).stale() == "changed: config world"
+
+
+def test_a_setting_of_another_stage_changes_nothing(here: Path) -> None:
+    bring(PREPARE, small())
+    other = build({**SMALL, "train": {"steps": 3}})
+    Path("params.yaml").write_text(other.to_yaml(), encoding="utf-8")
+    assert bring(PREPARE, other)[0].reused
+
+
+def test_a_changed_module_makes_only_its_dependents_stale(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bring(PREPARE, small())
+    copy = here / "package"
+    shutil.copytree(rule.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(rule, "PACKAGE", copy)
+    (copy / "credit" / "grpo.py").write_text("# other\n", encoding="utf-8")
+    assert Plan(PREPARE, layout.of(small())).stale() is None
+    (copy / "benchmarks" / "nq.py").write_text("# other\n", encoding="utf-8")
+    assert Plan(PREPARE, layout.of(small())).stale() == "changed: module benchmarks/nq.py"
+    assert Plan(WORLD, layout.of(small())).stale() is None
+
+
+def test_overrides_go_to_a_folder_of_their_own(here: Path) -> None:
+    bring(PREPARE, small())
+    before = Path("artifacts/cards/prepare.json").read_bytes()
+    other = small(seed=8)
+    done, _ = bring(PREPARE, other)
+    folder = Path("artifacts/runs") / other.digest[:12]
+    assert not done.reused
+    assert (folder / "prepared/nq/test.jsonl").is_file()
+    assert (folder / "data/corpus.jsonl").is_file()
+    assert Path("artifacts/cards/prepare.json").read_bytes() == before
+
+
+def test_a_run_with_overrides_takes_over_what_the_project_has_made(here: Path) -> None:
+    project, _ = bring(PREPARE, small())
+    other = build({**SMALL, "train": {"steps": 3}})
+    done, said = bring(PREPARE, other)
+    assert done.reused
+    assert "prepare: taken over from prepare of the project, which has the same inputs" in said
+    assert done.card == project.card
+    assert Plan(PREPARE, layout.of(other)).stale() is None
+
+
+def test_a_missing_input_names_the_command_that_makes_it(here: Path) -> None:
+    job = Job(STAGES["evaluate"], "grpo", 3)
+    rule.lay_foundations(PREPARE, layout.of(small()), print, rule.quiet)
+    with pytest.raises(UserError, match=r"index/card.json is missing: run `igsearch index` first|prepared is missing"):
+        rule.run(job, layout.of(small()))
+
+
+def test_missing_raw_data_are_named(here: Path) -> None:
+    config = build({"data": {"synthetic": False, "corpus": "nowhere.jsonl"}})
+    with pytest.raises(UserError, match=r"nowhere.jsonl is missing: name an existing file"):
+        rule.run(Job(STAGES["index"]), Layout(config))
+
+
+def test_a_stage_cannot_read_what_it_does_not_declare(here: Path) -> None:
+    bring(WORLD, small())
+    context = Context(Plan(PREPARE, layout.of(small())), print, rule.quiet)
+    assert context.input("questions") == Path("data/benchmarks")
+    with pytest.raises(KeyError, match="corpus is not an input of prepare"):
+        context.input("corpus")
+
+
+def test_a_card_that_is_cut_off_counts_as_none(here: Path) -> None:
+    bring(WORLD, small())
+    card = Path("artifacts/cards/world.json")
+    card.write_bytes(card.read_bytes()[:40])
+    assert Card.read(card) is None
+    assert Plan(WORLD, layout.of(small())).stale() == "never made"
+
+
+def _stub(monkeypatch: pytest.MonkeyPatch, run: Callable[[Context], None]) -> None:
+    monkeypatch.setattr("igsearch.stages.prepare.run", run)
+
+
+def test_ctrl_c_names_what_is_kept_and_leaves_outputs_alone(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bring(PREPARE, small())
+    Path("artifacts/prepared/nq/test.jsonl").unlink()
+
+    def half(context: Context) -> None:
+        (context.work / "progress").write_text("1", encoding="utf-8")
+        (context.out / "half").mkdir(parents=True)
+        raise KeyboardInterrupt
+
+    _stub(monkeypatch, half)
+    with pytest.raises(Interrupted, match=r"prepare was interrupted; its progress is kept in artifacts/\.work/\w{16}"):
+        rule.run(PREPARE, layout.of(small()))
+    assert not Path("artifacts/prepared/half").exists()
+
+
+def test_no_resume_starts_from_an_empty_work_folder(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bring(WORLD, small())
+    found: list[list[str]] = []
+
+    def look(context: Context) -> None:
+        found.append(sorted(path.name for path in context.work.iterdir()))
+        (context.work / "checkpoint").touch()
+        raise UserError("stop")
+
+    _stub(monkeypatch, look)
+    for resume in (True, True, False):
+        with pytest.raises(UserError, match="stop"):
+            rule.run(PREPARE, layout.of(small()), resume=resume)
+    assert found == [["out"], ["checkpoint", "out"], ["out"]]
+
+
+def _bring_in_a_process(queue: "multiprocessing.Queue[bool]") -> None:
+    queue.put(rule.run(WORLD, layout.of(small())).reused)
+
+
+def test_two_processes_never_do_the_same_job_at_once(here: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    queue: multiprocessing.Queue[bool] = context.Queue()
+    both = [context.Process(target=_bring_in_a_process, args=(queue,)) for _ in range(2)]
+    for process in both:
+        process.start()
+    reused = sorted(queue.get(timeout=120) for _ in both)
+    for process in both:
+        process.join()
+    assert reused == [False, True]
+
+
+@pytest.mark.parametrize(("key", "value"), [("train.steps", 60), ("methods.ig_search.alpha", 0.3), ("retrieval.k", 1)])
+def test_settings_are_found_by_dotted_key(key: str, value: float) -> None:
+    assert rule.setting(Config(), key) == value
+
+
+def test_a_section_that_is_switched_off_reads_as_none() -> None:
+    assert rule.setting(build({"warm_start": None}), "warm_start.steps") is None
