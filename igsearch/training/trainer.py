@@ -11,9 +11,8 @@ sealed and renamed into place; nothing is sent anywhere. From verl's loss: the k
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from igsearch import credit
-from igsearch.config import Config, CreditConfig
+from igsearch.config import Config
 from igsearch.errors import UserError
 from igsearch.policy.base import Policy
 from igsearch.policy.load import save_policy
@@ -40,49 +39,12 @@ from igsearch.rollout.environment import rollout
 from igsearch.seeds import derive_seed
 from igsearch.training import checkpoint
 from igsearch.training.batch import credit_batch
-from igsearch.training.metrics import Clock, History, Metrics, TimedRetriever, rollout_metrics, validation_metrics
-from igsearch.training.schedule import Layout, layout, questions_of_step, validation_questions
+from igsearch.training.metrics import Clock, Metrics, TimedRetriever, rollout_metrics, validation_metrics
+from igsearch.training.run import Log, Run
+from igsearch.training.schedule import Layout, layout, validation_questions
 from igsearch.training.verification import Oracle
 
-Log = Callable[[int, Metrics], None]
 Gains = list[list[StepGain | None]]
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a training run is made of. `clock` measures its phases (`retriever` reports to it), `oracle` checks it."""
-
-    policy: Policy
-    retriever: Retriever
-    questions: Mapping[str, Question]
-    validation: Sequence[Question]
-    config: Config
-    method: CreditConfig
-    seed: int
-    work: Path
-    log: Log
-    clock: Clock
-    oracle: Oracle | None = None
-
-    @property
-    def history(self) -> History:
-        """The metrics of all steps so far."""
-        return History(self.work / "metrics.jsonl")
-
-    @property
-    def checkpoints(self) -> Path:
-        """The folder of whole checkpoints."""
-        return self.work / "checkpoints"
-
-    @property
-    def reference(self) -> Path:
-        """The start policy, kept for the KL term."""
-        return self.work / "reference"
-
-    @property
-    def staging(self) -> Path:
-        """Where checkpoints are written before they are whole."""
-        return self.work / "staging"
 
 
 def _gather(rows: list[Any]) -> list[Any]:
@@ -305,13 +267,6 @@ def _arguments(run: Run, cut: Layout, on_cpu: bool) -> GRPOConfig:
     )
 
 
-def _order(run: Run) -> Dataset:
-    """The uids of the questions, step after step, as TRL will walk through them."""
-    train, questions = run.config.train, list(run.questions.values())
-    steps = (questions_of_step(questions, run.seed, step, train.prompts_per_step) for step in range(train.steps))
-    return Dataset.from_dict({"prompt": [question.uid for step in steps for question in step]})
-
-
 def _processes() -> int:
     """How many processes the launcher started. UserError where one process would silently spread over several GPUs."""
     processes = int(os.environ.get("WORLD_SIZE", "1"))
@@ -322,26 +277,8 @@ def _processes() -> int:
     return processes
 
 
-def _start(run: Run, resume: bool) -> Path | None:
-    """Clear what does not belong to the run that starts now; the checkpoint to go on from, or None."""
-    found = checkpoint.latest(run.checkpoints) if resume else None
-    step = found[1] if found else -1
-    run.work.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(run.staging, ignore_errors=True)
-    checkpoint.forget_after(run.checkpoints, step)
-    run.history.truncate(step)
-    return found[0] if found else None
-
-
-def _keep_reference(run: Run) -> None:
-    """Write down the start policy, from which TRL loads the frozen reference of the KL term, now and after a resume."""
-    if run.config.train.beta and not run.reference.exists():
-        save_policy(run.policy, run.reference)
-    run.policy.model.config._name_or_path = str(run.reference)
-
-
 def _restore(model: Any, name_or_path: str) -> None:
-    """Take back what TRL and accelerate put on the model: its patched forward and the name of the reference."""
+    """Take back what TRL and accelerate put on the model, and the name of the reference."""
     for patched in ("forward", "_original_forward"):
         model.__dict__.pop(patched, None)
     model.config._name_or_path = name_or_path
@@ -410,13 +347,10 @@ def _quiet() -> Iterator[None]:
 def _run(run: Run, processes: int, resume: bool) -> None:
     arguments = _arguments(run, layout(run.config.train, processes), on_cpu=not torch.cuda.is_available())
     with arguments.main_process_first(local=False):
-        if arguments.process_index == 0:
-            start = _start(run, resume)
-        else:
-            found = checkpoint.latest(run.checkpoints) if resume else None
-            start = found[0] if found else None
-        _keep_reference(run)
-    trainer = SearchTrainer(run, arguments, _order(run))
+        start = run.start(resume, owner=arguments.process_index == 0)
+    if run.config.train.beta:
+        run.policy.model.config._name_or_path = str(run.reference)  # from where TRL loads the reference of the KL term
+    trainer = SearchTrainer(run, arguments, Dataset.from_dict({"prompt": run.order()}))
     if trainer.accelerator.num_processes != processes:
         raise UserError(f"{processes} processes were started, but accelerate sees {trainer.accelerator.num_processes}")
     trainer.train(resume_from_checkpoint=str(start) if start else None)
