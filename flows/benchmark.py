@@ -13,15 +13,14 @@ from typing import Any
 
 from prefect import flow, get_run_logger, runtime, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
-from prefect.client.schemas.objects import TaskRun
+from prefect.client.schemas.objects import State, TaskRun
 from prefect.futures import PrefectFuture
-from prefect.states import State
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import Task
 
 from igsearch import tracking
 from igsearch.config import load
-from igsearch.stages import layout, table, versions
+from igsearch.stages import layout, table, tracked, versions
 from igsearch.stages.launch import Overrides, bring, children
 from igsearch.stages.layout import Layout
 from igsearch.stages.rule import Plan
@@ -70,7 +69,7 @@ def stage(job: str, overrides: Overrides) -> dict[str, Any]:
     return {"job": job, "inputs": card.input_digest, "outputs": dict(card.outputs), "run": card.run_id}
 
 
-@flow(name="stages", flow_run_name="{where}")
+@flow(name="stages", flow_run_name="stages of {where}")
 def stages(names: list[str], overrides: Overrides, where: str) -> None:
     """The jobs, each as soon as those it needs are done, as many at a time as the task runner allows."""
     place_ = place(overrides)
@@ -78,7 +77,7 @@ def stages(names: list[str], overrides: Overrides, where: str) -> None:
     futures: dict[Job, PrefectFuture[Any]] = {}
     for job in jobs:
         needed = [futures[each] for each in table.needs(job, jobs, place_.config)]
-        futures[job] = stage.submit(job.name, overrides, wait_for=needed)
+        futures[job] = stage.submit(job=job.name, overrides=overrides, wait_for=needed, return_state=False)
     for future in futures.values():
         future.result()
 
@@ -124,12 +123,9 @@ def igsearch(
     where = place(overrides)
     jobs = [job for job in table.benchmark(where.config) if not only or job.stage.name in only]
     parent = open_parent(where)
-    workers = ThreadPoolTaskRunner(max_workers=where.config.benchmark.workers)  # type: ignore[no-untyped-call]
-    stages.with_options(task_runner=workers)([job.name for job in jobs], overrides, str(where.at("artifacts")))
-    for job in jobs:
-        card = Plan(job, where).card
-        if card and card.run_id:
-            tracking.adopt(card.run_id, parent)
+    workers: Any = ThreadPoolTaskRunner(max_workers=where.config.benchmark.workers)
+    stages.with_options(task_runner=workers)([job.name for job in jobs], overrides, where.run or "the project")
+    gather(jobs, where, parent)
     if where.run is None and versions.tracked():
         versions.commit(jobs, where)
     tables = where.at("results/tables")
@@ -145,6 +141,16 @@ def open_parent(where: Layout) -> str:
     parent = tracking.benchmark_run(config.digest, f"benchmark, {config.profile}", tracking.run_tags(config, ""))
     os.environ[tracking.PARENT_ENV] = parent
     return parent
+
+
+def gather(jobs: Sequence[Job], where: Layout, parent: str) -> None:
+    """Link the MLflow runs of all jobs to the parent, and see that those of reused evaluations are complete."""
+    for job in jobs:
+        plan = Plan(job, where)
+        if plan.card and job.stage.function == "evaluate":
+            tracked.track(job, where, plan.inputs, where.at(plan.output_names[0]))
+        if plan.card and plan.card.run_id:
+            tracking.adopt(plan.card.run_id, parent)
 
 
 def publish(tables: Path, parent: str) -> None:

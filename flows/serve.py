@@ -1,6 +1,9 @@
 """Serve the deployments: `igsearch/full-benchmark`, and one for each stage."""
 
+from typing import cast
+
 from prefect import serve
+from prefect.deployments.runner import RunnerDeployment
 
 from flows.benchmark import igsearch
 from igsearch.stages.table import STAGES
@@ -12,4 +15,5 @@ def deployments() -> dict[str, list[str] | None]:
 
 
 if __name__ == "__main__":
-    serve(*(igsearch.to_deployment(name, parameters={"only": only}) for name, only in deployments().items()))
+    made = [igsearch.to_deployment(name, parameters={"only": only}) for name, only in deployments().items()]
+    serve(*cast("list[RunnerDeployment]", made))

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -24,9 +25,8 @@ from igsearch.provenance import write_json
 RUN = Path(".run")
 STATE = RUN / "services.json"
 HOST = "127.0.0.1"
-SERVING = "polling for scheduled runs"
+PREFECT = "Prefect server"
 _PATIENCE = 180.0
-_PREFECT, _SERVE, _MLFLOW = "Prefect server", "deployments", "MLflow UI"
 
 Entry = dict[str, object]
 
@@ -75,77 +75,70 @@ def answers(url: str) -> bool:
         return False
 
 
-def start(arguments: list[str], log: Path, prefect_port: int) -> "subprocess.Popen[bytes]":
-    """Start `python -m …` in a session of its own, its output in `log`."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as file:
-        return subprocess.Popen(
-            [sys.executable, "-m", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            env=environment(prefect_port),
-            start_new_session=True,
-        )
+@dataclass(frozen=True)
+class Service:
+    """One process: `python -m` these arguments. It is healthy when `health` answers, or `says` stands in its log."""
+
+    name: str
+    arguments: tuple[str, ...]
+    address: str
+    log: Path
+    health: str | None = None
+    says: str = ""
+
+    def start(self, prefect_port: int) -> "subprocess.Popen[bytes]":
+        """Start it in a session of its own, its output in the log."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("wb") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", *self.arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment(prefect_port),
+                start_new_session=True,
+            )
+
+    def is_healthy(self) -> bool:
+        """Whether it does what it is for."""
+        return answers(self.health) if self.health else self.says in self.log.read_text("utf-8", errors="replace")
+
+    def wait(self, process: "subprocess.Popen[bytes]") -> None:
+        """Until it is healthy. UserError where the process ends before, or time runs out."""
+        deadline = time.monotonic() + _PATIENCE
+        while not self.is_healthy():
+            if process.poll() is not None:
+                raise UserError(f"the {self.name} ended with exit code {process.returncode}; see {self.log}")
+            if time.monotonic() > deadline:
+                raise UserError(f"the {self.name} did not answer within {_PATIENCE:.0f} seconds; see {self.log}")
+            time.sleep(0.2)
 
 
-def wait_for(process: "subprocess.Popen[bytes]", what: str, log: Path, url: str | None, text: str | None) -> None:
-    """Until `url` answers, or `text` stands in the log. UserError where the process ends before, or time runs out."""
-    deadline = time.monotonic() + _PATIENCE
-    while time.monotonic() < deadline:
-        if (url and answers(url)) or (text and text in log.read_text(encoding="utf-8", errors="replace")):
-            return
-        if process.poll() is not None:
-            raise UserError(f"{what} ended with exit code {process.returncode}; see {log}")
-        time.sleep(0.2)
-    raise UserError(f"{what} did not answer within {_PATIENCE:.0f} seconds; see {log}")
+def prefect_server(port: int) -> Service:
+    """Prefect's server with its UI."""
+    address, arguments = f"http://{HOST}:{port}", ("prefect", "server", "start", "--host", HOST, "--port", str(port))
+    return Service(PREFECT, arguments, address, RUN / "prefect.log", health=f"{address}/api/health")
 
 
-def start_prefect(port: int, log: Path) -> "subprocess.Popen[bytes]":
-    """Prefect's server, once it is healthy."""
-    process = start(["prefect", "server", "start", "--host", HOST, "--port", str(port)], log, port)
-    try:
-        wait_for(process, _PREFECT, log, f"http://{HOST}:{port}/api/health", None)
-    except BaseException:
-        end(process.pid)
-        raise
-    return process
-
-
-def start_mlflow(port: int, prefect_port: int, log: Path) -> "subprocess.Popen[bytes]":
-    """MLflow's UI over the project's store, once it is healthy."""
+def mlflow_ui(port: int) -> Service:
+    """MLflow's UI over the project's store."""
     from igsearch import tracking
 
-    tracking.open_store()  # makes the schema, which several of the server's workers could not do at once
-    store = [
-        "--backend-store-uri",
-        tracking.tracking_uri(),
-        "--artifacts-destination",
-        str(tracking.FOLDER / "artifacts"),
-    ]
-    arguments = ["mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1", *store]
-    process = start(arguments, log, prefect_port)
-    try:
-        wait_for(process, _MLFLOW, log, f"http://{HOST}:{port}/health", None)
-    except BaseException:
-        end(process.pid)
-        raise
-    return process
+    address = f"http://{HOST}:{port}"
+    store = ("--backend-store-uri", tracking.tracking_uri(), "--artifacts-destination", f"{tracking.FOLDER}/artifacts")
+    arguments = ("mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1", *store)
+    return Service("MLflow UI", arguments, address, RUN / "mlflow.log", health=f"{address}/health")
 
 
-def start_serving(prefect_port: int, log: Path) -> "subprocess.Popen[bytes]":
-    """The deployments, once they are polled."""
-    process = start(["flows.serve"], log, prefect_port)
-    try:
-        wait_for(process, _SERVE, log, None, SERVING)
-    except BaseException:
-        end(process.pid)
-        raise
-    return process
+def deployments() -> Service:
+    """The process that waits for runs of the deployments and starts them."""
+    name = "igsearch/full-benchmark and one per stage"
+    return Service("deployments", ("flows.serve",), name, RUN / "serve.log", says="polling for scheduled runs")
 
 
-def _entry(name: str, process: "subprocess.Popen[bytes]", address: str) -> Entry:
-    return {"name": name, "pid": process.pid, "born": psutil.Process(process.pid).create_time(), "address": address}
+def _entry(service: Service, process: "subprocess.Popen[bytes]") -> Entry:
+    born = psutil.Process(process.pid).create_time()
+    return {"name": service.name, "pid": process.pid, "born": born, "address": service.address}
 
 
 def running() -> list[Entry]:
@@ -194,21 +187,24 @@ def up() -> None:
     wanted = ports()
     for variable, port in wanted.items():
         require_free(port, variable)
-    prefect, mlflow = wanted["PREFECT_PORT"], wanted["MLFLOW_PORT"]
-    entries: list[Entry] = []
+    port = wanted["PREFECT_PORT"]
+    started: dict[Service, subprocess.Popen[bytes]] = {}
     try:
-        server = start_prefect(prefect, RUN / "prefect.log")
-        entries.append(_entry(_PREFECT, server, f"http://{HOST}:{prefect}"))
-        entries.append(_entry(_MLFLOW, start_mlflow(mlflow, prefect, RUN / "mlflow.log"), f"http://{HOST}:{mlflow}"))
-        entries.append(
-            _entry(_SERVE, start_serving(prefect, RUN / "serve.log"), "igsearch/full-benchmark and the stages")
-        )
+        server = prefect_server(port)
+        started[server] = server.start(port)
+        ui = mlflow_ui(wanted["MLFLOW_PORT"])
+        started[ui] = ui.start(port)
+        server.wait(started[server])
+        serving = deployments()
+        started[serving] = serving.start(port)
+        for service, process in started.items():
+            service.wait(process)
     except BaseException:
-        for entry in reversed(entries):
-            end(int(str(entry["pid"])))
+        for process in started.values():
+            end(process.pid)
         raise
-    write_json(STATE, entries)
-    show(entries)
+    write_json(STATE, [_entry(service, process) for service, process in started.items()])
+    show(running())
 
 
 def down() -> None:
@@ -228,13 +224,15 @@ def show(entries: list[Entry]) -> None:
 @contextmanager
 def prefect_api() -> Iterator[None]:
     """PREFECT_API_URL for the block: the server of `up` where it runs, else one for this block alone."""
-    there = [entry for entry in running() if entry["name"] == _PREFECT]
-    port = int(str(there[0]["address"]).rpartition(":")[2]) if there else free_port()
-    process = None if there else start_prefect(port, RUN / "prefect.log")
-    os.environ.update(
-        {key: value for key, value in environment(port).items() if key.startswith(("PREFECT_", "DO_NOT"))}
-    )
+    there = next((entry for entry in running() if entry["name"] == PREFECT), None)
+    port = int(str(there["address"]).rpartition(":")[2]) if there else free_port()
+    ours = ("PREFECT_", "DO_NOT_TRACK")
+    os.environ.update({name: value for name, value in environment(port).items() if name.startswith(ours)})
+    server = prefect_server(port)
+    process = None if there else server.start(port)
     try:
+        if process:
+            server.wait(process)
         yield
     finally:
         if process:

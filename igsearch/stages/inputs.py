@@ -15,8 +15,10 @@ from igsearch.retrieval import lucene
 from igsearch.retrieval.lucene import LuceneRetriever
 from igsearch.stages.layout import WORK, Layout
 from igsearch.stages.rule import Context, Say, locked
+from igsearch.stages.table import INDEX, PREPARED
 
-INDEX, PREPARED, START = "artifacts/index/card.json", "artifacts/prepared", "start.json"
+START = "start.json"
+"""Stands in the folder of a start policy that lies elsewhere."""
 
 
 def index_card(context: Context) -> dict[str, Any]:
@@ -64,8 +66,3 @@ def questions(context: Context, split: str, benchmarks: Iterable[str]) -> dict[s
     """The prepared questions of a split, by benchmark. UserError where a benchmark has no such split."""
     folder = context.input(PREPARED)
     return {name: read_split(folder, name, split) for name in benchmarks}
-
-
-def data_digest(context: Context) -> str:
-    """Identity of questions and corpus, the same in training and evaluation."""
-    return digest_json([context.plan.inputs[f"data {name}"] for name in (PREPARED, INDEX)])

@@ -15,8 +15,8 @@ from igsearch.policy.load import load_policy, smollm2_directory
 from igsearch.provenance import digest_tree
 from igsearch.records import BENCHMARKS, Question
 from igsearch.retrieval import lucene
-from igsearch.stages.evaluate import figures, table_rows
 from igsearch.stages.rule import Progress, Say
+from igsearch.stages.tracked import figures, table_rows
 
 
 def questions_at(path: Path) -> dict[str, list[Question]]:
@@ -83,8 +83,8 @@ def _track(config: Config, outcome: Outcome, inference: str, out: Path, corpus: 
     name = f"{inference}, {config.policy.name}"
     params, tags = tracking.run_params(config, inference, 0), tracking.run_tags(config, corpus)
     with tracking.run(name, params, tags) as tracked:
-        tracked.log_results(0, figures(outcome))
+        tracked.log_results(0, figures(outcome.summary))
         tracked.log_dataset(config.data.corpus.name, corpus, config.data.corpus, "evaluation")
         for path in (store.RECORDS, store.TRAJECTORIES, store.SUMMARY):
             tracked.log_folder(out / path, "evaluation")
-        tracked.log_table("em", table_rows(outcome, name))
+        tracked.log_table("em", table_rows(outcome.summary, name))

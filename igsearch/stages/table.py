@@ -12,13 +12,16 @@ from igsearch.errors import UserError, nearest
 
 INFRASTRUCTURE = (
     "config.py", "errors.py", "provenance.py", "tracking.py",
-    "stages/layout.py", "stages/rule.py", "stages/table.py",
+    "stages/layout.py", "stages/rule.py", "stages/table.py", "stages/tracked.py",
 )  # fmt: skip
 """Modules that no digest holds: they carry settings, messages and files from place to place and compute no result.
 The settings themselves are in the digests."""
 
 WARM_START = "warm_start"
 """The run that was not trained."""
+
+INDEX = "artifacts/index/card.json"
+PREPARED = "artifacts/prepared"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +81,6 @@ _CONTRACT = (  # the prompts that a contract names stand in the modules that ans
     *("retrieval/base.py", "rollout/environment.py", *_PROTOCOL, "seeds.py"),
 )
 _RETRIEVAL = ("retrieval.k", "retrieval.k1", "retrieval.b")
-_INDEX = "artifacts/index/card.json"
-_PREPARED = "artifacts/prepared"
-
 _EVALUATE = Stage(
     name="evaluate",
     function="evaluate",
@@ -93,7 +93,7 @@ _EVALUATE = Stage(
         "stages/evaluate.py",
         *(f"evaluation/{name}.py" for name in ("contract", "evaluate", "measures", "store", "summary")),
     ),
-    inputs=(_PREPARED, _INDEX, "artifacts/train/{run}/policy"),
+    inputs=(PREPARED, INDEX, "artifacts/train/{run}/policy"),
     outputs=("artifacts/evaluate/{run}",),
     matrix=True,
 )
@@ -117,7 +117,7 @@ STAGES = {
             config=("retrieval.k1", "retrieval.b"),
             modules=(*_LUCENE, "records.py", "stages/index.py"),
             inputs=("corpus",),
-            outputs=(_INDEX,),
+            outputs=(INDEX,),
         ),
         Stage(
             name="prepare",
@@ -126,7 +126,7 @@ STAGES = {
             config=("data.train", "data.evaluate", "data.hub", "data.revisions", "data.synthetic"),
             modules=(*_READERS, "records.py", "stages/prepare.py"),
             inputs=("questions",),
-            outputs=(_PREPARED,),
+            outputs=(PREPARED,),
         ),
         Stage(
             name="warm_start",
@@ -141,7 +141,7 @@ STAGES = {
                 "training/warm_start.py",
                 "stages/warm_start.py",
             ),
-            inputs=(_INDEX,),
+            inputs=(INDEX,),
             outputs=("artifacts/warm_start",),
         ),
         Stage(
@@ -162,7 +162,7 @@ STAGES = {
                 ),
                 "stages/train.py",
             ),
-            inputs=(_PREPARED, _INDEX, "artifacts/warm_start"),
+            inputs=(PREPARED, INDEX, "artifacts/warm_start"),
             outputs=("artifacts/train/{run}",),
             matrix=True,
         ),
@@ -171,7 +171,7 @@ STAGES = {
             _EVALUATE,
             name="evaluate_warm_start",
             command="evaluate --run warm_start",
-            inputs=(_PREPARED, _INDEX, "artifacts/warm_start"),
+            inputs=(PREPARED, INDEX, "artifacts/warm_start"),
             outputs=("artifacts/evaluate/warm_start",),
             matrix=False,
         ),

@@ -9,6 +9,7 @@ from igsearch.provenance import write_text
 from igsearch.records import Question
 from igsearch.stages import inputs
 from igsearch.stages.rule import Context
+from igsearch.stages.tracked import data_digest
 from igsearch.training import trainer
 from igsearch.training.metrics import History, Metrics
 
@@ -23,7 +24,7 @@ def run(context: Context) -> str:
     with tracking.run(
         job.run,
         tracking.run_params(config, job.method, int(job.seed or 0)),
-        tracking.run_tags(config, inputs.data_digest(context)),
+        tracking.run_tags(config, data_digest(context.plan.inputs)),
         run_id=_earlier_run(context),
     ) as tracked:
         write_text(context.work / "mlflow_run", tracked.id)
