@@ -88,7 +88,7 @@ class PolicyConfig(Frozen):
 class RolloutConfig(Frozen):
     """The turn loop (spec 0.4). All lengths in tokens."""
 
-    prompt: Literal["tiny", "autorefine"] = "tiny"
+    prompt: Literal["tiny", "autorefine", "plain"] = "tiny"
     document_template: str = "{text}"
     max_searches: PositiveInt = 4
     max_turn_tokens: PositiveInt = 24

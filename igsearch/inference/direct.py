@@ -7,13 +7,26 @@ from igsearch.inference.opened import answer_opened
 from igsearch.policy.base import Policy
 from igsearch.records import Episode, Question
 from igsearch.retrieval.base import Retriever
-from igsearch.rollout.prompts import message_ids, question_ids
+from igsearch.rollout.prompts import STYLES, message_ids, question_ids
+
+# The examples keep a small model from answering in sentences.
+_EXAMPLES = """Answer the last question. Write only the answer itself, in one to five words.
+
+Question: Who painted the Mona Lisa?
+<answer>Leonardo da Vinci</answer>
+
+Question: In which year did the First World War end?
+<answer>1918</answer>
+
+Question: What is the capital of the country in which Mozart was born?
+<answer>Vienna</answer>
+
+Question: {question}"""
 
 PROMPTS = {
     "tiny": "{question}",
-    "autorefine": """Answer the question with a name, a date or a few words, and nothing else.
-
-Question: {question}""",
+    "autorefine": _EXAMPLES,
+    "plain": f"{_EXAMPLES}\n",
 }
 
 
@@ -25,5 +38,5 @@ def answer(policy: Policy, retriever: Retriever, questions: Sequence[Question], 
 
 
 def _prompt(policy: Policy, question: Question, config: Config) -> list[int]:
-    values = {"question": question_ids(policy, question.text)}
-    return message_ids(policy, PROMPTS[config.rollout.prompt], values)[-config.rollout.max_prompt_tokens :]
+    style, values = config.rollout.prompt, {"question": question_ids(policy, question.text)}
+    return message_ids(policy, PROMPTS[style], values, STYLES[style].chat)[-config.rollout.max_prompt_tokens :]

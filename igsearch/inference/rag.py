@@ -8,16 +8,26 @@ from igsearch.policy.base import Policy
 from igsearch.records import EndReason, Episode, Hit, Question
 from igsearch.retrieval.base import Retriever
 from igsearch.rollout.environment import add_step, search_each
-from igsearch.rollout.prompts import message_ids, question_ids
+from igsearch.rollout.prompts import STYLES, message_ids, question_ids
 from igsearch.rollout.protocol import render_hits
+
+# The examples keep a small model from answering in sentences.
+_EXAMPLES = """{documents}
+Answer the last question from the documents above. Write only the answer itself, in one to five words.
+
+Question: Who painted the Mona Lisa?
+<answer>Leonardo da Vinci</answer>
+
+Question: In which year did the First World War end?
+<answer>1918</answer>
+
+Question: {question}"""
 
 PROMPTS = {
     # The tiny policy reads documents only after a search, so it is shown one for the question.
     "tiny": "{question}<search>{question}</search><documents>{documents}</documents>",
-    "autorefine": """Read the documents and answer the question with a name, a date or a few words, and nothing else.
-
-{documents}
-Question: {question}""",
+    "autorefine": _EXAMPLES,
+    "plain": f"{_EXAMPLES}\n",
 }
 
 
@@ -37,7 +47,8 @@ def _episode(policy: Policy, question: Question, hits: list[Hit] | None, config:
     rollout = config.rollout
     documents = policy.encode(render_hits(hits or [], rollout.document_template))[: rollout.max_observation_tokens]
     values = {"question": question_ids(policy, question.text), "documents": documents}
-    episode = Episode(question, 0, message_ids(policy, PROMPTS[rollout.prompt], values)[-rollout.max_prompt_tokens :])
+    prompt = message_ids(policy, PROMPTS[rollout.prompt], values, STYLES[rollout.prompt].chat)
+    episode = Episode(question, 0, prompt[-rollout.max_prompt_tokens :])
     if hits is None:
         episode.end = EndReason.RETRIEVER_FAILED
     else:

@@ -4,8 +4,10 @@
 passages are *untrusted*: `Policy.encode` makes plain tokens of whatever they contain, so that a question with
 `<|im_end|>` in it stays inside the user's message. The two are encoded apart and joined as ids.
 
-The instruction describes AutoRefine's cycle (arXiv 2505.11277) in our own words. The tiny policy knows neither English
-nor chat: its prompt is the question alone.
+`autorefine` describes AutoRefine's cycle (arXiv 2505.11277) in our own words, as a chat message. `plain` shows the same
+cycle by examples to be continued, without the chat template: SmolLM2-135M-Instruct, told as a chat what to do, does not
+search, but begins with a search when it continues examples. The tiny policy knows neither English nor chat: its prompt
+is the question alone.
 """
 
 import re
@@ -20,8 +22,12 @@ _SLOT = re.compile(r"\[\[slot:(\w+)\]\]")
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """The fixed texts of a prompt style: `{question}` is a slot of `agent`; the others are written as they stand."""
+    """The fixed texts of a prompt style: `{question}` is a slot of `agent`; the others are written as they stand.
 
+    `chat` puts prompts through the tokenizer's chat template, where it has one.
+    """
+
+    chat: bool
     agent: str
     documents_open: str
     documents_close: str
@@ -50,6 +56,37 @@ Question: In which country was the director of Solaris born?
 
 Question: {question}"""
 
+_PLAIN = """Questions are answered by searching an encyclopedia. A query stands between <search> and </search>, the \
+documents it finds between <documents> and </documents>, the useful facts from them between <refine> and </refine>, and \
+the answer between <answer> and </answer>.
+
+Question: Who painted the Night Watch?
+<search> painter of the Night Watch </search>
+
+<documents>Doc 1(Title: The Night Watch) The Night Watch is a painting of 1642 by Rembrandt van Rijn.
+</documents>
+
+<refine> Rembrandt painted it in 1642. </refine>
+<answer> Rembrandt van Rijn </answer>
+
+Question: In which country was the director of Solaris born?
+<search> director of the film Solaris </search>
+
+<documents>Doc 1(Title: Solaris (1972 film)) Solaris is a film directed by Andrei Tarkovsky.
+</documents>
+
+<refine> Andrei Tarkovsky directed Solaris. </refine>
+<search> Andrei Tarkovsky birthplace </search>
+
+<documents>Doc 1(Title: Andrei Tarkovsky) Tarkovsky was born in Zavrazhye in the Soviet Union.
+</documents>
+
+<refine> Tarkovsky was born in the Soviet Union. </refine>
+<answer> the Soviet Union </answer>
+
+Question: {question}
+"""
+
 _CORRECTION = """
 That holds no complete search and no complete answer. Write <search> query </search> to look something up, or \
 <answer> answer </answer> to finish.
@@ -57,9 +94,23 @@ That holds no complete search and no complete answer. Write <search> query </sea
 
 STYLES: Mapping[str, Style] = {
     # The tiny vocabulary has neither line breaks nor the words of a correction: an invalid turn simply goes on.
-    "tiny": Style(agent="{question}", documents_open="<documents>", documents_close="</documents>", correction=""),
+    "tiny": Style(
+        chat=False,
+        agent="{question}",
+        documents_open="<documents>",
+        documents_close="</documents>",
+        correction="",
+    ),
     "autorefine": Style(
+        chat=True,
         agent=_AGENT,
+        documents_open="\n\n<documents>",
+        documents_close="</documents>\n\n",
+        correction=_CORRECTION,
+    ),
+    "plain": Style(
+        chat=False,
+        agent=_PLAIN,
         documents_open="\n\n<documents>",
         documents_close="</documents>\n\n",
         correction=_CORRECTION,
@@ -80,28 +131,29 @@ def question_text(policy: Policy, text: str) -> str:
 
 
 def _conversation(policy: Policy, message: str) -> str:
-    """The message as the single user message of the tokenizer's chat template; as it stands where there is none."""
-    tokenizer = policy.tokenizer
-    if not tokenizer.chat_template:
-        return message
+    """The message as the single user message of the tokenizer's chat template."""
     turns = [{"role": "user", "content": message}]
-    return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+    return str(policy.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
 
 
 def _first_ids(policy: Policy) -> list[int]:
-    """The beginning-of-sequence token where the tokenizer asks for one; a chat template writes its own."""
+    """The beginning-of-sequence token where the tokenizer asks for one."""
     bos = policy.tokenizer.bos_token_id
-    added = policy.tokenizer.encode("")
-    return [bos] if not policy.tokenizer.chat_template and bos is not None and added[:1] == [bos] else []
+    return [bos] if bos is not None and policy.tokenizer.encode("")[:1] == [bos] else []
 
 
-def message_ids(policy: Policy, message: str, values: Mapping[str, Sequence[int]]) -> list[int]:
-    """Ids of a user message in which each `{name}` slot holds the ids of an untrusted text, encoded apart."""
+def message_ids(policy: Policy, message: str, values: Mapping[str, Sequence[int]], chat: bool) -> list[int]:
+    """Ids of a message in which each `{name}` slot holds the ids of an untrusted text, encoded apart.
+
+    With `chat` the message is what the user says to the tokenizer's chat template; where there is none, as without
+    `chat`, it stands as it is after the beginning-of-sequence token, if any.
+    """
     slotted = message
     for name in values:
         slotted = slotted.replace(f"{{{name}}}", f"[[slot:{name}]]")
-    ids = _first_ids(policy)
-    for place, part in enumerate(_SLOT.split(_conversation(policy, slotted))):
+    templated = chat and bool(policy.tokenizer.chat_template)
+    ids = [] if templated else _first_ids(policy)
+    for place, part in enumerate(_SLOT.split(_conversation(policy, slotted) if templated else slotted)):
         ids += values[part] if place % 2 else trusted_ids(policy, part)
     return ids
 
@@ -113,5 +165,6 @@ def question_ids(policy: Policy, text: str) -> list[int]:
 
 def prompt_ids(policy: Policy, question: str, config: RolloutConfig) -> list[int]:
     """The prompt of the search agent, cut on the left to `max_prompt_tokens`."""
+    style = STYLES[config.prompt]
     values = {"question": question_ids(policy, question)}
-    return message_ids(policy, STYLES[config.prompt].agent, values)[-config.max_prompt_tokens :]
+    return message_ids(policy, style.agent, values, style.chat)[-config.max_prompt_tokens :]

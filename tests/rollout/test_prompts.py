@@ -54,10 +54,12 @@ def test_prompt_is_cut_on_the_left(policy: Policy) -> None:
 
 
 def test_base_model_without_a_chat_template_gets_plain_text(bpe_policy: Policy) -> None:
+    values = {"question": bpe_policy.encode("who?")}
     template = bpe_policy.tokenizer.chat_template
     bpe_policy.tokenizer.chat_template = None
     try:
-        ids = message_ids(bpe_policy, "Question: {question}\n", {"question": bpe_policy.encode("who?")})
+        base = message_ids(bpe_policy, "Question: {question}\n", values, chat=True)
     finally:
         bpe_policy.tokenizer.chat_template = template
-    assert bpe_policy.pieces.text(ids) == "Question: who?\n"
+    assert bpe_policy.pieces.text(base) == "Question: who?\n"
+    assert message_ids(bpe_policy, "Question: {question}\n", values, chat=False) == base
