@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -88,6 +88,59 @@ def score(
     show.print_json(summary)
 
 
+def gain(
+    traces: Annotated[Path, typer.Option(help="JSON of recorded rollouts with search and information tags.")],
+    policy: Annotated[str, typer.Option(help="The scorer: smollm2 or a Hugging Face directory.")] = "smollm2",
+    limit: Annotated[int | None, typer.Option(help="Take only so many rollouts that searched.")] = None,
+    method: Annotated[str, typer.Option(help="Whose information_gain settings to use.")] = "ig_search",
+    seed: Annotated[int, typer.Option(help="Seed of the counterfactual draws.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, the summary last.")] = False,
+    profile: Profile = None,
+    sets: Sets = None,
+) -> None:
+    """Score every search of recorded rollouts by its information gain, and compare right and wrong rollouts."""
+    from igsearch.errors import UserError
+
+    config = configuration(profile, sets, f"policy.name={policy}")
+    measure = config.method(method).information_gain
+    if measure is None:
+        raise UserError(f"method {method} has no information_gain settings; take ig_search")
+    from igsearch.evaluation.traces import gain_table
+    from igsearch.policy.load import load_policy
+
+    found = existing(traces, "rollouts")
+    rows, summary = gain_table(
+        load_policy(config.policy), found, None if limit is None else positive(limit, "--limit"), measure, seed
+    )
+    if as_json:
+        for row in (*rows, summary):
+            show.print_json(row)
+    else:
+        _print_gains(rows, summary)
+
+
+def _print_gains(rows: list[dict[str, Any]], summary: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    listed = Table(
+        "rollout", "search", "query", "gain", "real", "random", "answer", title="Information gain by search, in nats"
+    )
+    for row in rows:
+        figures = [f"{row[name]:+.3f}" if row[name] is not None else "–" for name in ("gain", "real", "random")]
+        listed.add_row(str(row["id"]), str(row["search"]), row["query"], *figures, "right" if row["right"] else "wrong")
+    means = Table("rollouts", "n", "searches", "mean gain", "95 %", title="By outcome")
+    for name in ("right", "wrong", "all"):
+        of = summary[name]
+        mean, span = (
+            ("–", "–") if of["mean"] is None else (f"{of['mean']:+.3f}", f"{of['low']:+.3f} to {of['high']:+.3f}")
+        )
+        means.add_row(name, str(of["rollouts"]), str(of["searches"]), mean, span)
+    console = Console()
+    console.print(listed, means)
+    console.print(f"{summary['without_search']} rollouts never searched and are left out")
+
+
 def published() -> None:
     """Show what others have published on these benchmarks, with sources and caveats."""
     from rich.console import Console
@@ -99,5 +152,5 @@ def published() -> None:
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for function in (search, retrieve, score, published):
+    for function in (search, retrieve, score, gain, published):
         app.command(rich_help_panel=PANEL)(function)

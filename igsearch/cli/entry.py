@@ -52,7 +52,7 @@ for module in (pipeline, answering, data, settings):
 def main() -> None:
     """Run the command line.
 
-    It leaves without taking the interpreter down module by module: that takes seconds with torch and transformers in it,
+    It leaves without taking the interpreter down module by module: with torch and transformers that takes seconds,
     and a stage's process may last no longer than ten.
     """
     die_with_parent()
