@@ -102,7 +102,7 @@ class RolloutConfig(Frozen):
 class WarmStartConfig(Frozen):
     """Supervised training on imperfect demonstrations, so that formats are known and queries are bad."""
 
-    steps: PositiveInt = 1000
+    steps: PositiveInt = 2000
     batch_size: PositiveInt = 32
     learning_rate: PositiveFloat = 4e-3
     right_relation: float = Field(0.6, ge=0, le=1)

@@ -17,12 +17,16 @@ from igsearch.policy import tiny
 from igsearch.policy.base import Policy
 from igsearch.policy.load import save_policy
 from igsearch.retrieval.base import Retriever
+from igsearch.seeds import generator
 from igsearch.training.demonstrations import Example, examples
 
 Progress = Callable[[int, int, float], None]
 """`progress(step, steps, loss)`"""
 
 _REPORT_EVERY = 50
+_WINDOW = 16  # batches
+_RISE = 50  # steps
+_BETAS = (0.9, 0.98)  # the usual second value for training from scratch
 
 
 def warm_start(config: Config, retriever: Retriever, out: Path, progress: Progress | None = None) -> dict[str, float]:
@@ -55,17 +59,30 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def batches(shown: Sequence[Example], size: int, seed: int) -> list[list[Example]]:
+    """`shown` in batches of examples of similar length, which halves the padding, in random order.
+
+    Only examples of the same window of 16 batches are sorted by length.
+    """
+    found: list[list[Example]] = []
+    for start in range(0, len(shown), size * _WINDOW):
+        window = sorted(shown[start : start + size * _WINDOW], key=lambda example: len(example.ids))
+        cut = [window[i : i + size] for i in range(0, len(window), size)]
+        found += [cut[i] for i in generator(seed, "batches", start).permutation(len(cut))]
+    return found
+
+
 def fit(policy: Policy, shown: Sequence[Example], config: Config, progress: Progress | None = None) -> list[float]:
-    """One pass over `shown` in batches, AdamW with a cosine to zero; the mean loss per learnt token of each step."""
+    """One pass over `shown`, AdamW with a cosine to zero; the mean loss per learnt token of each step."""
     assert config.warm_start is not None
     settings = config.warm_start
-    optimiser = torch.optim.AdamW(policy.model.parameters(), lr=settings.learning_rate)
+    optimiser = torch.optim.AdamW(policy.model.parameters(), lr=settings.learning_rate, betas=_BETAS)
     losses: list[float] = []
     policy.model.train()
-    for step in range(settings.steps):
+    for step, batch in enumerate(batches(shown, settings.batch_size, settings.seed)):
         for group in optimiser.param_groups:
-            group["lr"] = settings.learning_rate * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
-        loss = batch_loss(policy, shown[step * settings.batch_size : (step + 1) * settings.batch_size])
+            group["lr"] = settings.learning_rate * _schedule(step, settings.steps)
+        loss = batch_loss(policy, batch)
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(policy.model.parameters(), 1.0)
@@ -75,6 +92,11 @@ def fit(policy: Policy, shown: Sequence[Example], config: Config, progress: Prog
             progress(step + 1, settings.steps, losses[-1])
     policy.model.eval()
     return losses
+
+
+def _schedule(step: int, steps: int) -> float:
+    """Share of the learning rate: a short linear rise, then a cosine to zero."""
+    return min(1.0, (step + 1) / _RISE) * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
 def batch_loss(policy: Policy, batch: Sequence[Example]) -> torch.Tensor:
