@@ -60,7 +60,8 @@ def evaluate_own(
     policy = load_policy(config.policy)
     directory = smollm2_directory() if config.policy.name == "smollm2" else Path(config.policy.name)
     card = index_at(config.data.corpus, out / "index", config, progress)
-    say(f"{card['passages']} passages, {sum(map(len, asked.values()))} questions, policy {config.policy.name}")
+    count = sum(len(each[: config.data.limit]) for each in asked.values())
+    say(f"{card['passages']} passages, {count} questions, policy {config.policy.name}")
     outcome = evaluate(
         policy,
         lucene.LuceneRetriever(out / "index", config.retrieval),
