@@ -56,6 +56,7 @@ _WRITE_ERRORS = {
     errno.EACCES,
     errno.EPERM,
     errno.EDQUOT,
+    errno.EFBIG,
     errno.ENOTDIR,
     errno.EISDIR,
     errno.EEXIST,  # a parent folder is a file

@@ -15,7 +15,7 @@ from igsearch.cli.show import say
 from igsearch.errors import UserError
 from igsearch.stages.parent import TRY_AGAIN, die_with_parent
 
-_USERS_DISK = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, errno.EMFILE}
+_USERS_DISK = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, errno.EFBIG, errno.EMFILE}
 
 
 class Commands(TyperGroup):

@@ -33,7 +33,9 @@ _HITS_AT_A_TIME = 10_000  # a million hits in one call have hung in Java's garba
 
 
 def _directory(folder: Path) -> Any:
-    return java_class("org.apache.lucene.store.FSDirectory").open(java_class("java.nio.file.Paths").get(str(folder)))
+    """Absolute, as Java goes by the working folder of its start."""
+    path = java_class("java.nio.file.Paths").get(str(folder.absolute()))
+    return java_class("org.apache.lucene.store.FSDirectory").open(path)
 
 
 def _writer(folder: Path) -> Any:
@@ -199,7 +201,7 @@ def _open_searcher(index_dir: Path, card: dict[str, Any], config: RetrievalConfi
         commit = java_class("org.apache.lucene.index.SegmentInfos").readLatestCommit(_directory(folder))
         if commit.getUserData().get("corpus") != card["corpus"] or commit.totalMaxDoc() != card["passages"]:
             raise UserError(f"the card of {index_dir} belongs to another index; {_rebuild(index_dir)}")
-        searcher = java_class("io.anserini.search.SimpleSearcher")(str(folder))
+        searcher = java_class("io.anserini.search.SimpleSearcher")(str(folder.absolute()))
     except JavaException as error:
         raise UserError(f"the index {index_dir} is damaged ({error.innermessage}); {_rebuild(index_dir)}") from error
     searcher.set_bm25(config.k1, config.b)
