@@ -116,10 +116,12 @@ class SearchTrainer(GRPOTrainer):
         return output
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
-        """TRL's loss, shown to the oracle where there is one."""
+        """TRL's loss. Where there is an oracle, it goes first, so that only one graph is held in memory."""
+        oracle = self.run.oracle
+        expected = oracle.follow(inputs["row"], self.current_gradient_accumulation_steps) if oracle else 0.0
         loss: torch.Tensor = super().compute_loss(model, inputs, *args, **kwargs)
-        if self.run.oracle:
-            self.run.oracle.follow(inputs["row"], loss, self.current_gradient_accumulation_steps)
+        if oracle:
+            oracle.compare(expected, loss)
         return loss
 
     def _advantages(self) -> torch.Tensor:

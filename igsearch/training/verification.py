@@ -42,16 +42,20 @@ class Oracle:
         parts = [self._batch.rows(slice(i, i + step)) for i in range(0, len(self._batch), step)]
         return torch.cat([logprobs_of(model, part) for part in parts])
 
-    def follow(self, rows: torch.Tensor, loss: torch.Tensor, passes: int) -> None:
-        """One forward pass of an update made of `passes`: its rows of the batch and the trainer's loss on them."""
+    def follow(self, rows: torch.Tensor, passes: int) -> float:
+        """One forward pass, on these rows of the batch, of an update made of `passes`: the loss that it should have."""
         train, model = self._config.train, self._policy.model
         reference_bL = None if self._reference_BL is None else self._reference_BL[rows]
         expected = loss_of(model, reference_bL, self._batch.rows(rows), self._advantage_BL[rows], train)
         expected = expected if train.loss == "dapo" else expected / passes
-        self._loss_difference = max(self._loss_difference, abs(float(expected.detach()) - float(loss.detach())))
         gradient = torch.autograd.grad(expected, self._parameters())
         before = self._gradient or [torch.zeros_like(part) for part in gradient]
         self._gradient = [a + b for a, b in zip(before, gradient, strict=True)]
+        return float(expected.detach())
+
+    def compare(self, expected: float, loss: torch.Tensor) -> None:
+        """Note how far the trainer's loss of a forward pass is from the expected one."""
+        self._loss_difference = max(self._loss_difference, abs(expected - float(loss.detach())))
 
     def _parameters(self) -> list[torch.nn.Parameter]:
         return [parameter for parameter in self._policy.model.parameters() if parameter.requires_grad]
