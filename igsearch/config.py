@@ -105,9 +105,9 @@ class WarmStartConfig(Frozen):
     steps: PositiveInt = 2000
     batch_size: PositiveInt = 32
     learning_rate: PositiveFloat = 4e-3
-    right_relation: float = Field(0.6, ge=0, le=1)
+    right_relation: float = Field(0.8, ge=0, le=1)
     passage_word: float = Field(0.1, ge=0, le=1, description="share of queries with the word that passages use")
-    right_entity: float = Field(0.6, ge=0, le=1)
+    right_entity: float = Field(0.8, ge=0, le=1)
     early_stop: float = Field(0.2, ge=0, le=1)
     forced_answer: float = Field(0.5, ge=0, le=1, description="share cut and continued with the gold answer")
     seed: int = 0
@@ -160,7 +160,7 @@ class CreditConfig(Frozen):
 class TrainConfig(Frozen):
     """GRPO (spec 0.2, 0.3). One learning rate for all methods."""
 
-    steps: PositiveInt = 60
+    steps: PositiveInt = 80
     prompts_per_step: PositiveInt = 12
     group_size: PositiveInt = 8
     learning_rate: PositiveFloat = 7e-4
