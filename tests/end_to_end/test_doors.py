@@ -1,0 +1,132 @@
+"""The three doors and the plain command line lead to the same work. The tests build on one another, in this order."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pytest
+from conftest import Run, make
+
+RUNS = ("train-grpo-0", "train-ig_search-0", "evaluate-grpo-0", "evaluate-ig_search-0", "evaluate_warm_start")
+
+
+def stale(run: Run) -> set[str]:
+    """The stages that DVC would run again."""
+    return set(json.loads(run("dvc", "status", "--json").stdout))
+
+
+def cards(project: Path) -> dict[str, bytes]:
+    return {path.stem: path.read_bytes() for path in (project / "artifacts/cards").iterdir()}
+
+
+def test_data_come_out_as_pinned_and_dvc_has_them(project: Path, run: Run) -> None:
+    """`make data` for the profile of params.yaml; for the default one data.dvc does not change."""
+    run("igsearch", "config", "use", "embedded")
+    make(run, "data")
+    run("git", "diff", "--exit-code", "data.dvc")
+    run("igsearch", "config", "use", "micro")
+    make(run, "data")
+
+
+def test_dvc_repro_makes_the_tables(project: Path, run: Run) -> None:
+    run("dvc", "repro")
+    with (project / "results/tables/main.csv").open(encoding="utf-8", newline="") as file:
+        methods = {row["method"] for row in csv.DictReader(file)}
+    assert {"grpo", "ig_search", "warm_start"} <= methods
+    assert set(RUNS) <= set(cards(project))
+    assert (project / "results/plots").is_dir()
+    assert json.loads((project / "results/metrics.json").read_text(encoding="utf-8"))
+
+
+def test_dvc_repro_again_has_nothing_to_do(run: Run) -> None:
+    assert "Data and pipelines are up to date." in run("dvc", "repro").stdout
+    assert stale(run) == set()
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("methods.ig_search.alpha=0.9", {"train@ig_search-0"}),
+        ("train.learning_rate=0.5", {"train@grpo-0", "train@ig_search-0"}),
+        ("evaluation.max_answer_tokens=9", {"evaluate@grpo-0", "evaluate@ig_search-0", "evaluate_warm_start"}),
+        ("retrieval.heap=2g", set()),
+    ],
+)
+def test_a_changed_parameter_makes_only_its_dependents_stale(
+    setting: str, expected: set[str], project: Path, run: Run
+) -> None:
+    before = (project / "params.yaml").read_bytes()
+    run("igsearch", "config", "set", setting)
+    try:
+        assert stale(run) == expected
+    finally:
+        (project / "params.yaml").write_bytes(before)
+    assert stale(run) == set()
+
+
+@pytest.mark.parametrize(
+    ("module", "expected"),
+    [
+        ("credit/ig_search.py", {"train@grpo-0", "train@ig_search-0"}),
+        ("reporting/tables.py", {"tables"}),
+        ("training/demonstrations.py", {"warm_start"}),
+        ("cli/show.py", set()),
+    ],
+)
+def test_a_changed_module_makes_only_its_dependents_stale(
+    module: str, expected: set[str], project: Path, run: Run
+) -> None:
+    path = project / "igsearch" / module
+    before = path.read_bytes()
+    path.write_bytes(before + b"\n# changed\n")
+    try:
+        assert stale(run) == expected
+        if "train@grpo-0" in expected:
+            told = run("igsearch", "train", "--method", "grpo", "--dry-run").stdout
+            assert f"(changed: module {module.split('/')[0]})" in told
+    finally:
+        path.write_bytes(before)
+    assert stale(run) == set()
+
+
+def test_the_plain_command_line_finds_everything_up_to_date(project: Path, run: Run) -> None:
+    before = cards(project)
+    told = run("igsearch", "benchmark")
+    assert len(re.findall("up to date, reused", told.stderr)) == len(before)
+    assert "EM by benchmark (synthetic data)" in told.stdout
+    assert cards(project) == before
+
+
+def test_the_flow_reuses_what_dvc_made_and_leaves_dvc_clean(project: Path, run: Run) -> None:
+    before = cards(project)
+    lock = (project / "dvc.lock").read_bytes()
+    told = make(run, "benchmark")
+    assert len(re.findall(r"up to date, reused|Cached", told.stdout + told.stderr)) >= len(before)
+    assert "EM by benchmark (synthetic data)" in told.stdout
+    assert "results/tables/" in told.stdout
+    assert "make up" in told.stdout
+    assert cards(project) == before
+    assert (project / "dvc.lock").read_bytes() == lock
+    assert stale(run) == set()
+
+
+def test_mlflow_has_a_parent_and_its_children(project: Path, run: Run) -> None:
+    code = (
+        "import json; from igsearch import tracking; client, experiment = tracking.open_store(); "
+        "print(json.dumps([[r.info.run_name, r.info.run_id, r.info.status, r.data.tags, r.data.metrics, r.data.params] "
+        "for r in client.search_runs([experiment])]))"
+    )
+    runs = {name: rest for name, *rest in json.loads(run("python", "-c", code).stdout)}
+    assert set(runs) == {"benchmark, micro", "grpo-0", "ig_search-0", "warm_start"}
+    parent, status, *_ = runs["benchmark, micro"]
+    assert status == "FINISHED"
+    for name in ("grpo-0", "ig_search-0"):
+        _, status, tags, metrics, params = runs[name]
+        assert status == "FINISHED"
+        assert tags["mlflow.parentRunId"] == parent
+        assert {"git_commit", "config_digest", "data_digest"} <= set(tags)
+        assert {f"em/{name}" for name in ("nq", "triviaqa", "popqa", "hotpotqa", "musique", "bamboogle")} <= set(
+            metrics
+        )
+        assert (params["method"], params["seed"]) == (name.split("-")[0], "0")
