@@ -19,7 +19,7 @@ from typing import Any
 
 from igsearch.config import Config
 from igsearch.errors import Interrupted, UserError
-from igsearch.provenance import Card, atomic_path, digest_json, digest_tree, git_commit, module_digest
+from igsearch.provenance import Card, atomic_path, digest_json, digest_text, digest_tree, git_commit, module_digest
 from igsearch.stages import layout as layouts
 from igsearch.stages import table
 from igsearch.stages.layout import Layout
@@ -69,6 +69,7 @@ class Plan:
             raise UserError(self._missing_sentence(self.missing[0]))
         stage, config = self.job.stage, self.layout.config
         return {
+            "job": digest_text(self.job.name),  # the seed of a run is in no setting
             **{f"config {key}": digest_json(setting(config, key)) for key in self.job.fill(stage.config)},
             **{f"module {name}": module_digest(PACKAGE, (name,)) for name in stage.modules},
             **{f"data {name}": digest_tree(self.layout.at(name)) for name in self.input_names},

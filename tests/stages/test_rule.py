@@ -211,3 +211,12 @@ def test_settings_are_found_by_dotted_key(key: str, value: float) -> None:
 
 def test_a_section_that_is_switched_off_reads_as_none() -> None:
     assert rule.setting(build({"warm_start": None}), "warm_start.steps") is None
+
+
+def test_two_seeds_of_a_method_are_two_pieces_of_work(here: Path) -> None:
+    """They share every setting and input; sharing a folder for checkpoints would let one resume as the other."""
+    where = layout.of(small())
+    for name in ("artifacts/prepared", "artifacts/index/card.json", "artifacts/warm_start"):
+        where.at(name).mkdir(parents=True)
+    plans = [Plan(Job(STAGES["train"], "grpo", seed), where) for seed in (0, 1)]
+    assert plans[0].work != plans[1].work
