@@ -204,7 +204,7 @@ def test_two_processes_never_do_the_same_job_at_once(here: Path) -> None:
     assert reused == [False, True]
 
 
-@pytest.mark.parametrize(("key", "value"), [("train.steps", 60), ("methods.ig_search.alpha", 0.3), ("retrieval.k", 1)])
+@pytest.mark.parametrize(("key", "value"), [("train.steps", 80), ("methods.ig_search.alpha", 0.3), ("retrieval.k", 1)])
 def test_settings_are_found_by_dotted_key(key: str, value: float) -> None:
     assert rule.setting(Config(), key) == value
 
