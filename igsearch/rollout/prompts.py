@@ -57,30 +57,24 @@ Question: In which country was the director of Solaris born?
 Question: {question}"""
 
 _PLAIN = """Questions are answered by searching an encyclopedia. A query stands between <search> and </search>, the \
-documents it finds between <documents> and </documents>, the useful facts from them between <refine> and </refine>, and \
+documents it finds between <documents> and </documents>, what is useful in them between <refine> and </refine>, and \
 the answer between <answer> and </answer>.
 
 Question: Who painted the Night Watch?
 <search> painter of the Night Watch </search>
-
 <documents>Doc 1(Title: The Night Watch) The Night Watch is a painting of 1642 by Rembrandt van Rijn.
 </documents>
-
 <refine> Rembrandt painted it in 1642. </refine>
 <answer> Rembrandt van Rijn </answer>
 
 Question: In which country was the director of Solaris born?
 <search> director of the film Solaris </search>
-
 <documents>Doc 1(Title: Solaris (1972 film)) Solaris is a film directed by Andrei Tarkovsky.
 </documents>
-
 <refine> Andrei Tarkovsky directed Solaris. </refine>
 <search> Andrei Tarkovsky birthplace </search>
-
 <documents>Doc 1(Title: Andrei Tarkovsky) Tarkovsky was born in Zavrazhye in the Soviet Union.
 </documents>
-
 <refine> Tarkovsky was born in the Soviet Union. </refine>
 <answer> the Soviet Union </answer>
 
@@ -111,8 +105,9 @@ STYLES: Mapping[str, Style] = {
     "plain": Style(
         chat=False,
         agent=_PLAIN,
-        documents_open="\n\n<documents>",
-        documents_close="</documents>\n\n",
+        # One line break, not two: GPT-2's pre-tokenizer reads two at the end of a text otherwise than before a tag.
+        documents_open="\n<documents>",
+        documents_close="</documents>\n",
         correction=_CORRECTION,
     ),
 }
