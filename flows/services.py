@@ -10,8 +10,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
@@ -158,24 +158,27 @@ def _alive(entry: Entry) -> bool:
         return False
 
 
-def end(pid: int) -> None:
-    """End a process and those it started: SIGINT, wait, SIGTERM, wait, SIGKILL."""
-    try:
-        top = psutil.Process(pid)
-        family = [*top.children(recursive=True), top]
-    except psutil.NoSuchProcess:
-        return
+def end(pids: Iterable[int]) -> None:
+    """End processes and those they started: SIGINT, wait, SIGTERM, wait, SIGKILL."""
+    tops = [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
+    family = [process for top in tops for process in (*_children(top), top)]
     for number, patience, targets in (
-        (signal.SIGINT, 10, [top]),
-        (signal.SIGTERM, 5, family),
+        (signal.SIGINT, 5, tops),
+        (signal.SIGTERM, 3, family),
         (signal.SIGKILL, 5, family),
     ):
         for process in targets:
-            if process.is_running():
+            with suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
         _, family = psutil.wait_procs(family, timeout=patience)
         if not family:
             return
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    with suppress(psutil.NoSuchProcess):
+        return list(process.children(recursive=True))
+    return []
 
 
 def up() -> None:
@@ -200,8 +203,7 @@ def up() -> None:
         for service, process in started.items():
             service.wait(process)
     except BaseException:
-        for process in started.values():
-            end(process.pid)
+        end(process.pid for process in started.values())
         raise
     write_json(STATE, [_entry(service, process) for service, process in started.items()])
     show(running())
@@ -209,8 +211,9 @@ def up() -> None:
 
 def down() -> None:
     """End what `up` started."""
-    for entry in reversed(running()):
-        end(int(str(entry["pid"])))
+    entries = running()
+    end(int(str(entry["pid"])) for entry in entries)
+    for entry in entries:
         print(f"{entry['name']}: ended")
     STATE.unlink(missing_ok=True)
 
@@ -236,7 +239,7 @@ def prefect_api() -> Iterator[None]:
         yield
     finally:
         if process:
-            end(process.pid)
+            end([process.pid])
 
 
 def main() -> None:
