@@ -147,7 +147,7 @@ def hops_bars(results: Sequence[MethodResult], synthetic: bool) -> "Figure | Non
     for place, result in enumerate(results):
         _bars(axes, result, list(counts), place * width - 0.4 + width / 2, width, coloured)
     axes.set_xticks(range(len(counts)), [f"{h} hop{'s' if h > 1 else ''}\n{n} questions" for h, n in counts.items()])
-    axes.set(ylabel="exact match", ylim=(0, 1))
+    axes.set(ylabel="exact match", ylim=(0, 1.1), yticks=[0, 0.2, 0.4, 0.6, 0.8, 1])
     axes.grid(visible=False, axis="x")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.set_title(axes.get_title(loc="left"), pad=22)

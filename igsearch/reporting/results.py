@@ -124,10 +124,6 @@ class TrainingRun:
         values = [value for _, value in self.series(name)]
         return fmean(values) if values else None
 
-    def total(self, names: Iterable[str]) -> float:
-        """Sum of metrics over all steps."""
-        return sum(value for name in names for _, value in self.series(name))
-
 
 def read_training(path: Path, method: str, seed: int) -> TrainingRun:
     """A training run from metrics.jsonl, lines `{"step": 3, "reward/mean": 0.25}`; UserError where there is none."""

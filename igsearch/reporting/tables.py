@@ -1,7 +1,7 @@
-"""The tables: methods by benchmarks, by hops, diagnostics, timing, and what others have published.
+"""The tables: methods by benchmarks, by hops, diagnostics, and what others have published.
 
-Every figure comes from question records, or, where a table says so, from the history of training. Times stand in a
-table of their own, so that all others are the same to the byte whenever the results are.
+Every figure comes from question records, or, where a table says so, from the history of training. None holds a time, so
+that tables are the same to the byte whenever the results are; seconds per phase and step are in MLflow.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,7 +31,6 @@ from igsearch.reporting.results import (
 )
 from igsearch.reporting.table import Table
 
-_SECONDS = "seconds/"
 _RAW = ("", "_seed_low", "_seed_high", "_95_low", "_95_high")
 METRIC_NAMES = {"em": "EM", "f1": "F1", "cover_em": "cover-EM"}
 
@@ -175,26 +174,6 @@ def diagnostics_table(results: Sequence[MethodResult], training: Sequence[Traini
     )
 
 
-def timing_table(results: Sequence[MethodResult], training: Sequence[TrainingRun]) -> Table:
-    """Seconds of training by phase. Measured on one machine at one time, they are no property of a method."""
-    phases = sorted({name for run in training for _, step in run.steps for name in step if name.startswith(_SECONDS)})
-    rows, data = [], []
-    for method, runs in by_method(training).items():
-        steps = max(step for run in runs for step, _ in run.steps)
-        totals = {name: _over_runs(run.total([name]) for run in runs) for name in phases}
-        found = {"seconds": _over_runs(run.total(phases) for run in runs), **totals}
-        rows.append((display(method), str(len(runs)), str(steps), *(t.spread_cell(v, 1) for v in found.values())))
-        means = {name: value and value.mean for name, value in found.items()}
-        data.append({"method": method, "seeds": len(runs), "steps": steps, **means})
-    return Table(
-        title=_title("Seconds of training by phase", results),
-        columns=("method", "seeds", "steps", "all", *(name.removeprefix(_SECONDS) for name in phases)),
-        rows=tuple(rows),
-        notes=("Wall-clock seconds of whole training runs; runs that shared a machine slowed one another down.",),
-        data=tuple(data),
-    )
-
-
 def published_table() -> Table:
     """What others have published, as printed, with the source of every row."""
     rows, data = [], []
@@ -271,7 +250,5 @@ def write(evaluations: Sequence[Evaluation], training: Sequence[TrainingRun], ou
         *t.write(out, "diagnostics", [diagnostics_table(results, training)]),
         *t.write(out, "published", [published_table()]),
     ]
-    if training:
-        written += t.write(out, "timing", [timing_table(results, training)])
     write_json(out / "metrics.json", metrics(results))
     return [*written, out / "metrics.json"]
