@@ -7,7 +7,7 @@ from tokenizers.models import BPE
 from transformers import PreTrainedTokenizerFast
 
 from igsearch.config import PolicyConfig, RolloutConfig
-from igsearch.policy import tiny
+from igsearch.policy import load, tiny
 from igsearch.policy.base import Policy, Sampled, StopRule
 from igsearch.records import Episode, Hit, Passage, Question
 from igsearch.retrieval.base import RetrieverError
@@ -39,8 +39,17 @@ def bpe_policy() -> Policy:
     backend.train_from_iterator([STRADDLED] * 50, trainer)
     backend.add_special_tokens([AddedToken(token, special=True) for token in ("<|im_start|>", "<|im_end|>")])
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<|im_end|>", chat_template=CHATML)
+    return _untrained(tokenizer, "bpe")
+
+
+def smollm2_tokenized() -> Policy:
+    """An untrained policy with the tokenizer of SmolLM2. UserError where its package is not installed."""
+    return _untrained(load._tokenizer(load.smollm2_directory()), "smollm2 tokenizer")
+
+
+def _untrained(tokenizer: PreTrainedTokenizerFast, name: str) -> Policy:
     model = tiny._model(SIZES, len(tokenizer), 0, tokenizer.eos_token_id)
-    return Policy(model=model, tokenizer=tokenizer, name="bpe")
+    return Policy(model=model, tokenizer=tokenizer, name=name)
 
 
 def settings(policy: Policy, **changes: object) -> RolloutConfig:

@@ -60,13 +60,6 @@ _PLAIN = """Questions are answered by searching an encyclopedia. A query stands 
 documents it finds between <documents> and </documents>, what is useful in them between <refine> and </refine>, and \
 the answer between <answer> and </answer>.
 
-Question: Who painted the Night Watch?
-<search> painter of the Night Watch </search>
-<documents>Doc 1(Title: The Night Watch) The Night Watch is a painting of 1642 by Rembrandt van Rijn.
-</documents>
-<refine> Rembrandt painted it in 1642. </refine>
-<answer> Rembrandt van Rijn </answer>
-
 Question: In which country was the director of Solaris born?
 <search> director of the film Solaris </search>
 <documents>Doc 1(Title: Solaris (1972 film)) Solaris is a film directed by Andrei Tarkovsky.
@@ -78,8 +71,17 @@ Question: In which country was the director of Solaris born?
 <refine> Tarkovsky was born in the Soviet Union. </refine>
 <answer> the Soviet Union </answer>
 
+Question: Who painted the Night Watch?
+<search> painter of the Night Watch </search>
+<documents>Doc 1(Title: The Night Watch) The Night Watch is a painting of 1642 by Rembrandt van Rijn.
+</documents>
+<refine> Rembrandt painted it in 1642. </refine>
+<answer> Rembrandt van Rijn </answer>
+
 Question: {question}
 """
+
+_PLAIN_CORRECTION = "\n<think> I have to write a search or the answer now. </think>\n"
 
 _CORRECTION = """
 That holds no complete search and no complete answer. Write <search> query </search> to look something up, or \
@@ -108,7 +110,7 @@ STYLES: Mapping[str, Style] = {
         # One line break, not two: GPT-2's pre-tokenizer reads two at the end of a text otherwise than before a tag.
         documents_open="\n<documents>",
         documents_close="</documents>\n",
-        correction=_CORRECTION,
+        correction=_PLAIN_CORRECTION,
     ),
 }
 

@@ -1,8 +1,9 @@
-"""The two policies of tests/scripted.py."""
+"""The policies of tests/scripted.py."""
 
 import pytest
 import scripted
 
+from igsearch.errors import UserError
 from igsearch.policy.base import Policy
 
 
@@ -16,7 +17,15 @@ def bpe_policy() -> Policy:
     return scripted.bpe_policy()
 
 
-@pytest.fixture(params=["tiny", "bpe"])
-def policy(request: pytest.FixtureRequest, tiny_policy: Policy, bpe_policy: Policy) -> Policy:
-    """Both, one after the other."""
-    return tiny_policy if request.param == "tiny" else bpe_policy
+@pytest.fixture(scope="session")
+def smollm2_policy() -> Policy:
+    try:
+        return scripted.smollm2_tokenized()
+    except UserError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(params=["tiny", "bpe", "smollm2"])
+def policy(request: pytest.FixtureRequest) -> Policy:
+    """Each of them, one after the other."""
+    return request.getfixturevalue(f"{request.param}_policy")

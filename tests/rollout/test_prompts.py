@@ -4,7 +4,9 @@ import pytest
 from scripted import settings
 
 from igsearch.policy.base import Policy
+from igsearch.records import Hit, Passage
 from igsearch.rollout.prompts import message_ids, prompt_ids, question_text
+from igsearch.rollout.protocol import observation
 
 
 def test_question_is_stripped_and_gets_one_question_mark(policy: Policy) -> None:
@@ -63,3 +65,12 @@ def test_base_model_without_a_chat_template_gets_plain_text(bpe_policy: Policy) 
         bpe_policy.tokenizer.chat_template = template
     assert bpe_policy.pieces.text(base) == "Question: who?\n"
     assert message_ids(bpe_policy, "Question: {question}\n", values, chat=False) == base
+
+
+def test_plain_style_continues_examples_laid_out_as_the_environment_writes_documents(bpe_policy: Policy) -> None:
+    config = settings(bpe_policy, prompt="plain", document_template="Doc {k}(Title: {title}) {text}\n")
+    text = bpe_policy.pieces.text(prompt_ids(bpe_policy, "who wrote karvik", config))
+    assert "<|im_start|>" not in text
+    assert text.endswith("\nQuestion: who wrote karvik?\n")
+    passage = Passage("1", "The Night Watch", "The Night Watch is a painting of 1642 by Rembrandt van Rijn.")
+    assert bpe_policy.pieces.text(observation(bpe_policy, [Hit(passage, 1.0)], config).ids) in text
