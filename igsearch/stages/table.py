@@ -132,7 +132,7 @@ STAGES = {
             name="warm_start",
             function="warm_start",
             command="warm-start",
-            config=("warm_start", "policy", "world", "rollout", *_RETRIEVAL),
+            config=("warm_start", "policy", "world", "rollout", *_RETRIEVAL, "data.train"),
             modules=(
                 *_SEARCH,
                 *_WORLD,
@@ -179,7 +179,7 @@ STAGES = {
             name="tables",
             function="tables",
             command="report",
-            config=("benchmark.methods", "benchmark.seeds", "data.synthetic"),
+            config=("benchmark.methods", "benchmark.seeds", "train.validation_questions", "data.synthetic"),
             modules=(
                 "reporting",
                 "records.py",
