@@ -21,6 +21,7 @@ import psutil
 
 from igsearch.errors import UserError
 from igsearch.provenance import write_json
+from igsearch.stages.parent import DIES_WITH
 
 RUN = Path(".run")
 STATE = RUN / "services.json"
@@ -59,6 +60,15 @@ def require_free(port: int, variable: str) -> None:
             raise UserError(f"port {port} is in use; end what uses it or choose another with {variable}=…") from error
 
 
+_TIED = """
+import runpy, signal, sys
+from igsearch.stages.parent import die_with_parent
+die_with_parent(signal.SIGTERM)
+del sys.argv[0]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+
+
 def free_port() -> int:
     """A port that nobody uses now."""
     with socket.socket() as probe:
@@ -86,16 +96,16 @@ class Service:
     health: str | None = None
     says: str = ""
 
-    def start(self, prefect_port: int) -> "subprocess.Popen[bytes]":
-        """Start it in a session of its own, its output in the log."""
+    def start(self, prefect_port: int, tied: bool = False) -> "subprocess.Popen[bytes]":
+        """Start it in a session of its own, its output in the log. `tied`: it ends when this process does."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", *self.arguments],
+                [sys.executable, *(("-c", _TIED) if tied else ("-m",)), *self.arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=environment(prefect_port),
+                env={**environment(prefect_port), **({DIES_WITH: str(os.getpid())} if tied else {})},
                 start_new_session=True,
             )
 
@@ -232,7 +242,7 @@ def prefect_api() -> Iterator[None]:
     ours = ("PREFECT_", "DO_NOT_TRACK")
     os.environ.update({name: value for name, value in environment(port).items() if name.startswith(ours)})
     server = prefect_server(port)
-    process = None if there else server.start(port)
+    process = None if there else server.start(port, tied=True)
     try:
         if process:
             server.wait(process)

@@ -14,11 +14,11 @@ TRY_AGAIN = 75
 _PR_SET_PDEATHSIG = 1
 
 
-def die_with_parent() -> None:
-    """Have Linux kill this process when the one that started it dies, however that happens."""
+def die_with_parent(number: signal.Signals = signal.SIGKILL) -> None:
+    """Have Linux signal this process when the one that started it dies, however that happens."""
     parent = os.environ.pop(DIES_WITH, None)
     if parent is None or not sys.platform.startswith("linux"):
         return
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
     if os.getppid() != int(parent):  # it died before we asked
         sys.exit(f"the process {parent} that started this one is gone")
