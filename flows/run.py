@@ -5,6 +5,7 @@ from pathlib import Path
 
 from flows.services import prefect_api
 from igsearch.cli.show import em_table
+from igsearch.config import load
 from igsearch.errors import UserError
 
 EPILOGUE = """
@@ -17,6 +18,7 @@ Curves and runs      make up, then http://127.0.0.1:5000 (MLflow) and http://127
 def main() -> int:
     """Run it, print the main table and where everything lies."""
     try:
+        load()  # a mistake in params.yaml is told before anything starts
         with prefect_api():
             # Prefect reads its settings when it is imported
             from prefect.logging.handlers import APILogHandler

@@ -106,9 +106,10 @@ class Plan:
         changed = sorted(key for key in {*self.inputs, *card.inputs} if self.inputs.get(key) != card.inputs.get(key))
         if changed:
             return f"changed: {', '.join(changed)}"
-        return None if self._outputs_match(card) else "its output is missing or was changed"
+        return None if self.outputs_match(card) else "its output is missing or was changed"
 
-    def _outputs_match(self, card: Card) -> bool:
+    def outputs_match(self, card: Card) -> bool:
+        """Whether the outputs that lie there are those of the card."""
         paths = {name: self.layout.at(name) for name in self.output_names}
         return all(path.exists() and card.outputs.get(name) == digest_tree(path) for name, path in paths.items())
 
@@ -231,7 +232,7 @@ def _adopt(plan: Plan, say: Say) -> Card | None:
     """For a run with overrides: copy what the project has already made from the same inputs."""
     at_home = Plan(plan.job, layouts.home(plan.layout.config))
     card = at_home.card
-    if plan.layout.run is None or card is None or card.input_digest != plan.digest or not at_home._outputs_match(card):
+    if plan.layout.run is None or card is None or card.input_digest != plan.digest or not at_home.outputs_match(card):
         return None
     for name in plan.output_names:
         source = at_home.layout.at(name)

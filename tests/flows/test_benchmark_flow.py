@@ -1,0 +1,61 @@
+"""The flow's own few decisions: overrides, cache keys, retries, deployments."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from prefect.states import Failed
+
+from flows import benchmark
+from flows.serve import deployments
+from igsearch.config import load
+from igsearch.errors import UserError
+from igsearch.stages import layout, rule
+from igsearch.stages.launch import Overrides, StageFailed
+from igsearch.stages.rule import Plan
+from igsearch.stages.table import STAGES, Job
+
+SMALL = (
+    "world.works=16", "world.persons=24", "world.cities=12", "world.companies=12", "world.regions=4",
+    "world.train_questions=24", "world.validation_questions=6", "world.test_questions=6",
+)  # fmt: skip
+NONE: Any = SimpleNamespace()
+
+
+@pytest.mark.parametrize(
+    ("error", "again"), [(OSError("disk"), True), (UserError("mistake"), False), (StageFailed("bug"), False)]
+)
+def test_only_failed_input_or_output_is_retried(error: Exception, again: bool) -> None:
+    """Prefect asks with a state whose data is the exception."""
+    assert benchmark.input_or_output_failed(NONE, NONE, Failed(data=error)) is again
+    assert benchmark.stage.retries == 2
+
+
+def test_parameters_become_settings() -> None:
+    made = benchmark.options("micro", ["grpo"], [3, 4], 7, ["retrieval.k=2"])
+    config = load(made.profile, made.sets)
+    assert (config.profile, config.benchmark.methods, config.benchmark.seeds) == ("micro", ("grpo",), (3, 4))
+    assert (config.train.steps, config.retrieval.k) == (7, 2)
+    assert benchmark.options(None, None, None, None, None) == Overrides()
+
+
+def test_the_cache_key_is_the_input_digest_while_the_card_is_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = {"job": "prepare", "overrides": Overrides(None, SMALL)}
+    assert benchmark.cache_key(NONE, given) is None
+    where = layout.of(load(None, SMALL))
+    job = Job(STAGES["prepare"])
+    rule.lay_foundations(job, where, lambda _: None, rule.quiet)
+    rule.run(job, where, say=lambda _: None)
+    assert benchmark.cache_key(NONE, given) == f"prepare-{Plan(job, where).digest}"
+    (where.at("artifacts/prepared") / "nq/test.jsonl").unlink()
+    assert benchmark.cache_key(NONE, given) is None
+
+
+def test_there_is_a_deployment_for_everything_and_for_each_stage() -> None:
+    assert set(deployments()) == {"full-benchmark", *(name.replace("_", "-") for name in STAGES)}
+    assert deployments()["full-benchmark"] is None
+    assert deployments()["warm-start"] == ["warm_start"]
