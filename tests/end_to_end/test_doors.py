@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import Run, make
+from project_copy import Run, make
 
 RUNS = ("train-grpo-0", "train-ig_search-0", "evaluate-grpo-0", "evaluate-ig_search-0", "evaluate_warm_start")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import Run, environment, make
+from project_copy import Run, environment, make
 
 OVERRIDES = ("-p", 'methods=["ig_search"]', "-p", "steps=12", "-p", 'settings=["train.validation_questions=0"]')
 
