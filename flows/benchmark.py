@@ -44,9 +44,9 @@ def cache_key(_: Any, parameters: dict[str, Any]) -> str | None:
     return None if plan.missing or plan.stale() else f"{plan.job.name}-{plan.digest}"
 
 
-async def input_or_output_failed(_: Task[Any, Any], __: TaskRun, state: State[Any]) -> bool:
+def input_or_output_failed(_: Task[Any, Any], __: TaskRun, state: State[Any]) -> bool:
     """Whether a failure is one that may be gone the next time."""
-    return isinstance(await state.aresult(raise_on_failure=False), OSError)
+    return isinstance(state.data, OSError)
 
 
 @task(
@@ -159,9 +159,8 @@ def publish(tables: Path, parent: str) -> None:
         rows = list(csv.DictReader(file))
     create_table_artifact(rows, key="em-table", description="Exact match, mean over seeds")
     create_markdown_artifact((tables / "main.md").read_text(encoding="utf-8"), key="main-table")
-    client, experiment = tracking.open_store()
-    address = f"http://127.0.0.1:{os.environ.get('MLFLOW_PORT', '5000')}/#/experiments/{experiment}/runs/{parent}"
-    create_link_artifact(address, key="mlflow", link_text="The runs in MLflow")
-    run = tracking.Run(client, parent)
+    server = f"http://127.0.0.1:{os.environ.get('MLFLOW_PORT', '5000')}"
+    create_link_artifact(tracking.page(server, parent), key="mlflow", link_text="The runs in MLflow")
+    run = tracking.Run(tracking.open_store()[0], parent)
     run.log_folder(tables, "tables")
     run.log_table("em", rows)

@@ -131,13 +131,13 @@ def prefect_server(port: int) -> Service:
 
 
 def mlflow_ui(port: int) -> Service:
-    """MLflow's UI over the project's store."""
+    """MLflow's UI over the project's store; its address is the page of the runs."""
     from igsearch import tracking
 
-    address = f"http://{HOST}:{port}"
+    server = f"http://{HOST}:{port}"
     store = ("--backend-store-uri", tracking.tracking_uri(), "--artifacts-destination", f"{tracking.FOLDER}/artifacts")
     arguments = ("mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1", *store)
-    return Service("MLflow UI", arguments, address, RUN / "mlflow.log", health=f"{address}/health")
+    return Service("MLflow UI", arguments, tracking.page(server), RUN / "mlflow.log", health=f"{server}/health")
 
 
 def deployments() -> Service:

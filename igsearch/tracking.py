@@ -49,6 +49,14 @@ def tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{FOLDER.resolve() / 'mlflow.db'}"
 
 
+def page(server: str, run_id: str | None = None) -> str:
+    """The page of all runs, or of one, in the UI served there. Without the type MLflow opens its pages for traces,
+    which are empty here."""
+    return (
+        f"{server}/#/experiments/{open_store()[1]}/runs{f'/{run_id}' if run_id else ''}?workflowType=machine_learning"
+    )
+
+
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
