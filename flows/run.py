@@ -1,12 +1,15 @@
 """Run the full benchmark in this process, with a Prefect server for as long as it takes: `python -m flows.run`."""
 
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
 
 from flows.services import prefect_api
 from igsearch.cli.show import em_table
 from igsearch.config import load
 from igsearch.errors import UserError
+from igsearch.stages.launch import interrupt_all
 
 EPILOGUE = """
 Tables and figures   {results}
@@ -15,8 +18,15 @@ Curves and runs      make up, then http://127.0.0.1:5000 (MLflow) and http://127
 """
 
 
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Tasks run in threads, where no Ctrl-C arrives: their processes have to hear of it."""
+    interrupt_all()
+    signal.default_int_handler(number, frame)
+
+
 def main() -> int:
     """Run it, print the main table and where everything lies."""
+    signal.signal(signal.SIGINT, _interrupt)
     try:
         load()  # a mistake in params.yaml is told before anything starts
         with prefect_api():
@@ -25,8 +35,10 @@ def main() -> int:
 
             from flows.benchmark import igsearch
 
-            tables = Path(igsearch())
-            APILogHandler().flush()  # before the server goes
+            try:
+                tables = Path(igsearch())
+            finally:
+                APILogHandler().flush()  # before the server goes
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -28,7 +28,7 @@ class Commands(TyperGroup):
         except UserError as error:
             say(f"error: {error}")
         except KeyboardInterrupt as error:
-            say(f"\n{error or 'interrupted'}")
+            say(str(error) or "interrupted")
             raise typer.Exit(130) from error
         except OSError as error:
             if error.errno not in _USERS_DISK:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import weakref
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -54,6 +55,7 @@ class Children:
 
     def __init__(self) -> None:
         self._lock, self._running, self._ended = threading.Lock(), set[subprocess.Popen[str]](), False
+        _families.add(self)
 
     def _start(self, arguments: Sequence[str]) -> "subprocess.Popen[str]":
         environment = {**os.environ, DIES_WITH: str(os.getpid())}
@@ -96,17 +98,30 @@ class Children:
         if code:
             raise StageFailed(f"`igsearch {' '.join(arguments)}` ended with exit code {code}; see its output above")
 
-    def end(self) -> None:
-        """Interrupt all, wait, then kill. Nothing starts afterwards."""
+    def interrupt(self) -> list["subprocess.Popen[str]"]:
+        """Send SIGINT to all and return them. Nothing starts afterwards."""
         with self._lock:
             self._ended, running = True, list(self._running)
         for child in running:
             child.send_signal(signal.SIGINT)
-        for child in running:
+        return running
+
+    def end(self) -> None:
+        """Interrupt all, wait, then kill. Nothing starts afterwards."""
+        for child in self.interrupt():
             try:
                 child.wait(_SECONDS_TO_END)
             except subprocess.TimeoutExpired:
                 child.kill()
+
+
+_families: "weakref.WeakSet[Children]" = weakref.WeakSet()
+
+
+def interrupt_all() -> None:
+    """Interrupt every job of this process, whichever thread waits for it: for a handler of SIGINT."""
+    for family in list(_families):
+        family.interrupt()
 
 
 @contextmanager

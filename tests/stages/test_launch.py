@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from igsearch.errors import Interrupted, UserError
+from igsearch.stages import launch
 from igsearch.stages.launch import Children, Overrides, StageFailed, command
 from igsearch.stages.table import STAGES, Job
 
@@ -72,7 +73,10 @@ def test_each_exit_code_has_its_exception(
         Children().run(["train"], lambda _: None)
 
 
-def test_an_interrupted_parent_interrupts_its_jobs_and_starts_no_more(stage_that: Path, here: Path) -> None:
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_an_interrupted_parent_interrupts_its_jobs_and_starts_no_more(
+    everywhere: bool, stage_that: Path, here: Path
+) -> None:
     stage_that.write_text(
         "#!/bin/sh\ntrap 'exit 130' INT\ntouch began; sleep 60 2>/dev/null &\nwait\n", encoding="utf-8"
     )
@@ -81,7 +85,7 @@ def test_an_interrupted_parent_interrupts_its_jobs_and_starts_no_more(stage_that
     thread.start()
     while not (here / "began").exists():
         time.sleep(0.05)
-    family.end()
+    (launch.interrupt_all if everywhere else family.end)()
     thread.join(timeout=20)
     assert [type(error) for error in ended] == [Interrupted]
     with pytest.raises(Interrupted, match="before the next stage began"):
