@@ -158,7 +158,7 @@ STAGES = {
                 "evaluation/measures.py",
                 *(
                     f"training/{name}.py"
-                    for name in ("batch", "checkpoint", "metrics", "schedule", "step", "trainer", "verification")
+                    for name in ("batch", "checkpoint", "metrics", "run", "schedule", "step", "trainer", "verification")
                 ),
                 "stages/train.py",
             ),
