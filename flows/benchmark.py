@@ -138,19 +138,22 @@ def open_parent(where: Layout) -> str:
     """The MLflow run that groups the runs of this configuration. The stages' processes find it in the environment."""
     config = where.config
     tracking.close_dead_runs()
-    parent = tracking.benchmark_run(config.digest, f"benchmark, {config.profile}", tracking.run_tags(config, ""))
+    parent = tracking.benchmark_run(config.digest, f"benchmark, {config.profile}", tracking.run_tags(config))
     os.environ[tracking.PARENT_ENV] = parent
     return parent
 
 
 def gather(jobs: Sequence[Job], where: Layout, parent: str) -> None:
     """Link the MLflow runs of all jobs to the parent, and see that those of reused evaluations are complete."""
-    for job in jobs:
-        plan = Plan(job, where)
-        if plan.card and job.stage.function == "evaluate":
-            tracked.track(job, where, plan.inputs, where.at(plan.output_names[0]))
+    plans = [Plan(job, where) for job in jobs]
+    evaluated = [plan for plan in plans if plan.card and plan.job.stage.function == "evaluate"]
+    for plan in evaluated:
+        tracked.complete(plan.job, where, plan.inputs, where.at(plan.output_names[0]))
+    for plan in plans:
         if plan.card and plan.card.run_id:
             tracking.adopt(plan.card.run_id, parent)
+    if evaluated:  # all of the same data
+        tracking.tag(parent, tracking.run_tags(where.config, tracked.data_digest(evaluated[0].inputs)))
 
 
 def publish(tables: Path, parent: str) -> None:

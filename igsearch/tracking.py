@@ -21,6 +21,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 import psutil
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import Run as StoredRun
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_PARENT_RUN_ID
 
@@ -33,8 +34,9 @@ FOLDER = Path("mlflow")
 
 _PARAMS_PER_CALL, _METRICS_PER_CALL, _DIGEST_LENGTH = 100, 1000, 36  # limits of MLflow's API
 _FLUSH_SECONDS = 1.0
-_BENCHMARK_TAG, _PID_TAG, _HOST_TAG, _BORN_TAG = (
+_BENCHMARK_TAG, _REPLACES_TAG, _PID_TAG, _HOST_TAG, _BORN_TAG = (
     "igsearch.benchmark",
+    "igsearch.replaces",
     "igsearch.pid",
     "igsearch.host",
     "igsearch.process_start",
@@ -52,9 +54,8 @@ def tracking_uri() -> str:
 def page(server: str, run_id: str | None = None) -> str:
     """The page of all runs, or of one, in the UI served there. Without the type MLflow opens its pages for traces,
     which are empty here."""
-    return (
-        f"{server}/#/experiments/{open_store()[1]}/runs{f'/{run_id}' if run_id else ''}?workflowType=machine_learning"
-    )
+    runs = f"runs/{run_id}" if run_id else "runs"
+    return f"{server}/#/experiments/{open_store()[1]}/{runs}?workflowType=machine_learning"
 
 
 @contextmanager
@@ -111,12 +112,12 @@ def run_params(config: Config, method: str, seed: int) -> dict[str, str]:
     return {"method": method, "seed": str(seed), **_flat({**resolved, "credit": methods.get(method, {})})}
 
 
-def run_tags(config: Config, data_digest: str) -> dict[str, str]:
-    """Tags of every run: commit, config digest, data digest, and whether the data are synthetic."""
+def run_tags(config: Config, data_digest: str | None = None) -> dict[str, str]:
+    """Tags of every run: commit, config digest, data digest where it is known, and whether the data are synthetic."""
     return {
         "git_commit": git_commit(),
         "config_digest": config.digest,
-        "data_digest": data_digest,
+        **({"data_digest": data_digest} if data_digest else {}),
         "synthetic": str(config.data.synthetic).lower(),
         "profile": config.profile,
     }
@@ -189,21 +190,28 @@ class Run:
         self.set_tags({MLFLOW_LOGGED_ARTIFACTS: json.dumps([*(e for e in listed if e != entry), entry])})
 
 
-def _reopen(client: MlflowClient, run_id: str) -> bool:
-    """Set a run of an earlier process to RUNNING; False where the store does not have it any more."""
-    with suppress(MlflowException):
-        if client.get_run(run_id).info.lifecycle_stage == "active":
-            client.update_run(run_id, status="RUNNING")
-            return True
-    return False
-
-
-def _attach(name: str, tags: Mapping[str, str], parent: str | None, run_id: str | None) -> Run:
+def _find(run_id: str | None) -> StoredRun | None:
+    """A run of an earlier process, or the one made in its place after the store had lost it."""
     client, experiment = open_store()
-    if run_id is None or not _reopen(client, run_id):
-        links = {MLFLOW_PARENT_RUN_ID: parent} if parent else {}
-        run_id = client.create_run(experiment, tags={**tags, **links, **_owner()}, run_name=name).info.run_id
-    handle = Run(client, run_id)
+    if run_id is None:
+        return None
+    with suppress(MlflowException):
+        stored = client.get_run(run_id)
+        if stored.info.lifecycle_stage == "active":
+            return stored
+    return next(iter(client.search_runs([experiment], f"tags.`{_REPLACES_TAG}` = '{run_id}'", max_results=1)), None)
+
+
+def _attach(name: str, tags: Mapping[str, str], parent: str | None, run_id: str | None, earlier: str | None) -> Run:
+    """Go on with the run `earlier`, or make one, in place of `run_id` where that is given."""
+    client, experiment = open_store()
+    if earlier:
+        client.update_run(earlier, status="RUNNING")
+    else:
+        links = {MLFLOW_PARENT_RUN_ID: parent, _REPLACES_TAG: run_id}
+        given = {key: value for key, value in links.items() if value}
+        earlier = client.create_run(experiment, tags={**tags, **given, **_owner()}, run_name=name).info.run_id
+    handle = Run(client, earlier)
     handle.set_tags({**tags, **_owner()})
     return handle
 
@@ -215,9 +223,11 @@ def run(
     """A run for the length of the block: FINISHED after it, KILLED on Ctrl-C, FAILED on any other exception.
 
     parent: id of the parent run (default: the environment's IGSEARCH_PARENT_RUN). run_id: an earlier run to go on with;
-    a new one is made where the store no longer has it.
+    a new one is made where the store no longer has it. One that had finished keeps its end, and so its duration.
     """
-    handle = _attach(name, tags, parent or os.environ.get(PARENT_ENV), run_id)
+    earlier = _find(run_id)
+    handle = _attach(name, tags, parent or os.environ.get(PARENT_ENV), run_id, earlier.info.run_id if earlier else None)
+    ended = earlier.info.end_time if earlier and earlier.info.status == "FINISHED" else None
     status = "FAILED"
     try:
         handle.log_params(params)
@@ -230,7 +240,7 @@ def run(
         try:
             handle.flush()
         finally:
-            handle.client.set_terminated(handle.id, status)
+            handle.client.set_terminated(handle.id, status, ended if status == "FINISHED" else None)
 
 
 def benchmark_run(key: str, name: str, tags: Mapping[str, str]) -> str:
@@ -248,15 +258,28 @@ def benchmark_run(key: str, name: str, tags: Mapping[str, str]) -> str:
         return str(made.info.run_id)
 
 
+def holds(run_id: str | None, values: Mapping[str, float]) -> bool:
+    """Whether the store has the run, finished, with these as its latest figures."""
+    stored = _find(run_id)
+    return bool(stored and stored.info.status == "FINISHED" and values.items() <= stored.data.metrics.items())
+
+
+def tag(run_id: str, tags: Mapping[str, str]) -> None:
+    """Set tags of a run, over old values, without opening it."""
+    Run(open_store()[0], run_id).set_tags(tags)
+
+
 def adopt(run_id: str, parent: str) -> None:
-    """Link a run of a reused stage to a parent. One that has a parent keeps it; the new one names it in a tag."""
-    client, _ = open_store()
-    child = client.get_run(run_id)
+    """Link a run of a reused stage to a parent, if the store still has it. One that has a parent keeps it; the new one
+    names it in a tag."""
+    client, child = open_store()[0], _find(run_id)
+    if child is None:
+        return
     old = child.data.tags.get(MLFLOW_PARENT_RUN_ID)
     if old is None:
-        client.set_tag(run_id, MLFLOW_PARENT_RUN_ID, parent)
+        client.set_tag(child.info.run_id, MLFLOW_PARENT_RUN_ID, parent)
     elif old != parent:
-        client.set_tag(parent, f"reused.{child.info.run_name}", run_id)
+        client.set_tag(parent, f"reused.{child.info.run_name}", child.info.run_id)
 
 
 def close_dead_runs() -> list[str]:

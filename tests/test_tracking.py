@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -112,6 +113,37 @@ def test_a_run_the_store_has_lost_is_made_anew(store: MlflowClient) -> None:
         assert other.id != run.id
 
 
+def test_a_run_made_in_place_of_a_lost_one_is_found_the_next_time(store: MlflowClient) -> None:
+    lost = "f" * 32
+    with tracking.run("moved", {}, {}, run_id=lost) as first:
+        first.log_results(60, {"em/nq": 0.5})
+    with tracking.run("moved", {}, {}, run_id=lost) as second:
+        pass
+    assert second.id == first.id
+    assert tracking.holds(lost, {"em/nq": 0.5})
+    assert not tracking.holds(lost, {"em/nq": 0.75})
+    assert not tracking.holds("e" * 32, {})
+
+
+def test_evaluating_a_finished_run_keeps_its_duration(store: MlflowClient) -> None:
+    with tracking.run("trained", {}, {}) as run:
+        assert not tracking.holds(run.id, {})
+    end = store.get_run(run.id).info.end_time
+    time.sleep(0.01)
+    with tracking.run("trained", {}, {}, run_id=run.id) as evaluation:
+        assert store.get_run(run.id).info.status == "RUNNING"
+        evaluation.log_results(60, {"em/nq": 0.5})
+    assert store.get_run(run.id).info.status == "FINISHED"
+    assert store.get_run(run.id).info.end_time == end
+
+
+def test_the_page_of_the_runs_is_not_the_one_for_traces(store: MlflowClient) -> None:
+    experiment = tracking.open_store()[1]
+    page = f"http://127.0.0.1:5000/#/experiments/{experiment}/runs"
+    assert tracking.page("http://127.0.0.1:5000") == f"{page}?workflowType=machine_learning"
+    assert tracking.page("http://127.0.0.1:5000", "abc") == f"{page}/abc?workflowType=machine_learning"
+
+
 def test_results_are_logged_again_only_where_they_changed(store: MlflowClient) -> None:
     with tracking.run("results", {}, {}) as run:
         run.log_results(60, {"em/nq": 0.5, "em/popqa": 0.25})
@@ -142,11 +174,13 @@ def test_a_reused_child_keeps_its_parent_and_is_named_in_the_new_one(store: Mlfl
     old, new = (tracking.benchmark_run(key, key, {}) for key in ("old", "new"))
     with tracking.run("orphan", {}, {}) as orphan, tracking.run("child", {}, {}, parent=old) as child:
         pass
-    for run in (orphan, child):
-        tracking.adopt(run.id, new)
+    for run_id in (orphan.id, child.id, "a" * 32):
+        tracking.adopt(run_id, new)
+    tracking.tag(new, {"data_digest": "d" * 64})
     assert parent_of(store.get_run(orphan.id)) == new
     assert parent_of(store.get_run(child.id)) == old
     assert store.get_run(new).data.tags["reused.child"] == child.id
+    assert store.get_run(new).data.tags["data_digest"] == "d" * 64
 
 
 _DIES = """

@@ -60,7 +60,14 @@ def track(job: Job, layout: Layout, inputs: Mapping[str, str], folder: Path) -> 
     tags = tracking.run_tags(config, data_digest(inputs))
     with tracking.run(job.run, params, tags, run_id=_training_run(job, layout)) as run:
         run.log_results(config.train.steps if job.seed is not None else 0, figures(summary))
-        run.log_dataset(PREPARED, inputs[f"data {PREPARED}"], layout.at(PREPARED), "evaluation")
+        for name in (PREPARED, INDEX):
+            run.log_dataset(name, inputs[f"data {name}"], layout.at(name), "evaluation")
         run.log_folder(folder, "evaluation")
         run.log_table("em", table_rows(summary, job.run))
     return run.id
+
+
+def complete(job: Job, layout: Layout, inputs: Mapping[str, str], folder: Path) -> None:
+    """Log a reused evaluation whose figures the run does not hold; a run that holds them stays as it is."""
+    if not tracking.holds(_training_run(job, layout), figures(read_summary(folder))):
+        track(job, layout, inputs, folder)
