@@ -86,7 +86,7 @@ class PolicyConfig(Frozen):
 
 
 class RolloutConfig(Frozen):
-    """The turn loop (spec 0.4). All lengths in tokens."""
+    """The turn loop. All lengths in tokens."""
 
     prompt: Literal["tiny", "autorefine", "plain"] = "tiny"
     document_template: str = "{text}"
@@ -114,7 +114,7 @@ class WarmStartConfig(Frozen):
 
 
 class StabiliserConfig(Frozen):
-    """The three stages of spec 1.4; None switches a stage off."""
+    """The three stages of docs/methods/ig_search.md; None switches a stage off."""
 
     dead_zone: NonNegativeFloat | None = 0.1
     negative_scale: NonNegativeFloat | None = 0.5
@@ -122,7 +122,7 @@ class StabiliserConfig(Frozen):
 
 
 class InformationGainConfig(Frozen):
-    """How the information gain of a search step is measured (spec 1.2, 1.3)."""
+    """How the information gain of a search step is measured (docs/methods/ig_search.md)."""
 
     draws: PositiveInt = Field(3, description="N, the number of counterfactual pairs")
     head_tokens: NonNegativeInt = 3
@@ -141,7 +141,7 @@ class InformationGainConfig(Frozen):
 
 
 class CreditConfig(Frozen):
-    """One training method: the outcome reward, the rule in credit/ and its settings. Advantage by spec 0.2 and 1.4."""
+    """One training method: the outcome reward, the rule in credit/ and its settings. See docs/methods/."""
 
     rule: str = "grpo"
     reward: Literal["em", "f1", "autorefine"] = "em"
@@ -158,7 +158,7 @@ class CreditConfig(Frozen):
 
 
 class TrainConfig(Frozen):
-    """GRPO (spec 0.2, 0.3). One learning rate for all methods."""
+    """GRPO (docs/methods/README.md). One learning rate for all methods."""
 
     steps: PositiveInt = 80
     prompts_per_step: PositiveInt = 12

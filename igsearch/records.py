@@ -90,7 +90,7 @@ _END_SENTENCES = {
     EndReason.TURN_LIMIT: "All turns were used, the last one without retrieval, and no answer came.",
     EndReason.TOKEN_BUDGET: "The token budget of the whole response ran out before an answer.",
     EndReason.MALFORMED: "The last turn held neither a complete search nor a complete answer.",
-    EndReason.RETRIEVER_FAILED: "The retriever failed on a query; the episode counts as an error, not as a wrong answer.",
+    EndReason.RETRIEVER_FAILED: "The retriever failed on a query; this counts as an error, not as a wrong answer.",
 }
 
 

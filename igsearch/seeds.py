@@ -1,6 +1,7 @@
 """Counter-based randomness: the seed of every draw is a function of what is drawn, never of what was drawn before.
 
-So the order of rows, the batch size and the number of workers change no draw, and a resumed run needs no saved generator.
+So neither the order of rows nor the batch size nor the number of workers changes a draw, and a resumed run needs no
+saved generator.
 """
 
 from hashlib import blake2b

@@ -1,4 +1,4 @@
-"""Answer normalisation and matching: one definition for corpus coverage, hits, rewards and metrics (spec section 10)."""
+"""Answer normalisation and matching: one definition for corpus coverage, hits, rewards and metrics."""
 
 import re
 import string
@@ -9,7 +9,7 @@ _ARTICLES = re.compile(r"\b(a|an|the)\b")
 
 
 def normalize_answer(text: str) -> str:
-    """Lower-case, delete ASCII punctuation, drop a/an/the as whole words, collapse white space (FlashRAG, Search-R1)."""
+    """Lower-case, delete ASCII punctuation, drop a/an/the as words, collapse white space (FlashRAG, Search-R1)."""
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
