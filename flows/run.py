@@ -14,7 +14,7 @@ from igsearch.stages.launch import interrupt_all
 EPILOGUE = """
 Tables and figures   {results}
 Records, models      {artifacts}
-Curves and runs      make up, then http://127.0.0.1:5000 (MLflow) and http://127.0.0.1:4200 (Prefect)
+Curves and runs      make up, then the addresses it prints: MLflow on port 5000, Prefect on port 4200
 """
 
 
