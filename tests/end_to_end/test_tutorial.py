@@ -16,7 +16,7 @@ def test_every_command_of_the_tutorial_runs(tmp_path: Path) -> None:
         source = PROJECT / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / name)
     (tmp_path / "tutorial").mkdir()
-    line = '{"prediction": "Eiffel Tower", "golden_answers": ["The Eiffel-Tower."]}\n'
+    line = '{"prediction": "Eiffel Tower", "golden_answers": ["The Eiffel Tower."]}\n'
     (tmp_path / "tutorial/predictions.jsonl").write_text(line, encoding="utf-8")
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     blocks = BLOCK.findall((PROJECT / "docs/tutorial.md").read_text(encoding="utf-8"))
