@@ -1,6 +1,8 @@
 """Shared by all tests: one thread, no network, and where the real data lies."""
 
 import os
+import signal
+import threading
 from pathlib import Path
 
 os.environ.update(
@@ -14,6 +16,10 @@ os.environ.update(
         "DVC_NO_ANALYTICS": "1",
     }
 )
+
+if threading.current_thread() is threading.main_thread():
+    # a suite that was started in the background ignores SIGINT, and what it starts would inherit that
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
 
