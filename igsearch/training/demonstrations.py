@@ -19,6 +19,7 @@ import numpy as np
 from igsearch.benchmarks.world import RELATIONS, Fact, Facts, WorldQuestion
 from igsearch.benchmarks.world_lexicon import SUFFIXES, stem_groups
 from igsearch.config import Config, WarmStartConfig, WorldConfig
+from igsearch.errors import UserError
 from igsearch.policy.base import Policy
 from igsearch.records import Hit, SpanKind
 from igsearch.retrieval.base import Retriever
@@ -214,10 +215,16 @@ def examples(
     config: Config,
     count: int,
 ) -> list[Example]:
-    """`count` examples from the questions of the training sets, walking through a new permutation in every epoch."""
+    """`count` examples from the questions of the training sets, walking through a new permutation in every epoch.
+
+    Raises UserError where data.train names none of these sets.
+    """
     assert config.warm_start is not None
     seed = config.warm_start.seed
     pool = [question for benchmark in config.data.train for question in questions.get(benchmark, ())]
+    if not pool:
+        named, known = ", ".join(config.data.train) or "nothing", ", ".join(questions)
+        raise UserError(f"data.train names no training set of the synthetic world: {named}; it has {known}")
     chosen: list[tuple[WorldQuestion, int]] = []
     for epoch in range(-(-count // len(pool))):
         order = generator(seed, "demonstrations", epoch).permutation(len(pool))

@@ -190,6 +190,12 @@ def test_batches_hold_every_example_once(fresh: Policy, training: World, retriev
     assert batches(shown, 16, 0) == cut
 
 
+def test_training_sets_that_the_world_does_not_have(fresh: Policy, training: World, retriever: Overlap) -> None:
+    other = build({**SMALL, "data": {"train": ["popqa"]}})
+    with pytest.raises(UserError, match="no training set of the synthetic world: popqa; it has nq, hotpotqa"):
+        examples(fresh, training.questions, training.facts, retriever, other, 10)
+
+
 def test_the_warm_start_teaches_the_format_and_is_deterministic(
     retriever: Overlap, training: World, tmp_path: Path
 ) -> None:
