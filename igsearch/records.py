@@ -103,13 +103,29 @@ class SearchStep:
     new_passages: int
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What the policy wrote between two moves of the environment: `Episode.response_ids[start:end]`.
+
+    `step` is the search that it executed, -1 where it executed none. `valid`: it held a complete search or answer.
+    `attempt` counts the episodes of a rollout that is asked to reflect and try again (MR-Search), from 0.
+    """
+
+    start: int
+    end: int
+    step: int = -1
+    valid: bool = True
+    attempt: int = 0
+
+
 @dataclass(slots=True)
 class Episode:
     """One rollout, as token ids with provenance.
 
     `response_ids` is everything after the prompt, the policy's tokens and the environment's. `sampled[i]` says whether
     the policy wrote token i; `logprobs[i]` is its log-probability when it was sampled (0 for injected tokens).
-    `steps[t]` belongs to the spans with `step == t`. `prediction` is the inner text of the last complete answer.
+    `steps[t]` belongs to the spans with `step == t`. `prediction` is the inner text of the last complete answer,
+    `attempts` that of each attempt (MR-Search; empty where there is but one).
     """
 
     question: Question
@@ -119,8 +135,10 @@ class Episode:
     sampled: list[bool] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
+    turns: list[Turn] = field(default_factory=list)
     steps: list[SearchStep] = field(default_factory=list)
     prediction: str | None = None
+    attempts: list[str | None] = field(default_factory=list)
     end: EndReason = EndReason.MALFORMED
     invalid_turns: int = 0
 

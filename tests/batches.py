@@ -1,10 +1,14 @@
 """Episodes that the real environment made from scripts: ragged turns, masked documents, three kinds of group."""
 
+from collections.abc import Sequence
+
 import scripted
 import torch
 
 from igsearch.policy.base import Policy
 from igsearch.records import Episode, Question
+from igsearch.rewards.information_gain import StepGain
+from igsearch.rewards.signals import Signals
 from igsearch.rollout.prompts import prompt_ids
 
 QUESTIONS = {
@@ -43,6 +47,11 @@ def sharpen(policy: Policy, seed: int = 3) -> Policy:
         for parameter in policy.model.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.2)
     return policy
+
+
+def signals(gains: Sequence[Sequence[StepGain | None]]) -> list[Signals]:
+    """The gains of each episode, as measured."""
+    return [Signals(tuple(row)) for row in gains]
 
 
 def episodes(policy: Policy, passages: dict[str, str] | None = None) -> list[Episode]:

@@ -9,8 +9,8 @@ from igsearch.errors import UserError, nearest
 if TYPE_CHECKING:
     import torch
 
-    from igsearch.config import CreditConfig
     from igsearch.credit.batch import CreditBatch
+    from igsearch.methods import CreditConfig
 
     CreditRule = Callable[[CreditBatch, CreditConfig], torch.Tensor]
 

@@ -9,9 +9,9 @@ Deviations: none beyond those of credit/advantage.py.
 
 import torch
 
-from igsearch.config import CreditConfig
 from igsearch.credit.advantage import group_advantage
 from igsearch.credit.batch import CreditBatch
+from igsearch.methods import CreditConfig
 
 
 def advantages(batch: CreditBatch, config: CreditConfig) -> torch.Tensor:

@@ -19,9 +19,9 @@ from collections.abc import Mapping
 
 import torch
 
-from igsearch.config import CreditConfig, StabiliserConfig
 from igsearch.credit import grpo
 from igsearch.credit.batch import CreditBatch
+from igsearch.methods import CreditConfig, StabiliserConfig
 
 Values = dict[tuple[int, int], float]
 """A value for each scored search step, by (row, place in that row's units)."""

@@ -16,15 +16,15 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from igsearch.config import InformationGainConfig
 from igsearch.errors import UserError
 from igsearch.evaluation.statistics import bootstrap
+from igsearch.methods import InformationGainConfig
 from igsearch.policy.base import Policy, Sampled
 from igsearch.records import EndReason, Episode, Hit, Passage, Question, Span, SpanKind
 from igsearch.rewards.answer import exact_match
 from igsearch.rewards.information_gain import StepGain, information_gain
 from igsearch.rollout.environment import add_step, append_injected, append_sampled
-from igsearch.rollout.protocol import Turn, turn_blocks
+from igsearch.rollout.protocol import TurnText, turn_blocks
 
 Row = dict[str, Any]
 
@@ -70,7 +70,7 @@ def _hits(documents: str) -> list[Hit]:
 def _add_turn(policy: Policy, episode: Episode, text: str) -> Span | None:
     """Append what the policy wrote between two injections, with its spans; returns the action that ended it."""
     ids, offset = policy.encode(text), len(episode.response_ids)
-    turn = Turn(policy.pieces, ids)
+    turn = TurnText(policy.pieces, ids)
     spans = [turn.span(block, offset) for block in turn_blocks(turn.data)]
     append_sampled(episode, Sampled(ids, [0.0] * len(ids)))
     episode.spans += spans

@@ -12,10 +12,10 @@ from dataclasses import replace
 from igsearch.policy import generate
 from igsearch.policy.base import Policy, Sampled
 from igsearch.policy.pieces import Pieces
-from igsearch.records import EndReason, Episode, SpanKind
+from igsearch.records import EndReason, Episode, SpanKind, Turn
 from igsearch.rollout.environment import append_injected, append_sampled
 from igsearch.rollout.prompts import trusted_ids
-from igsearch.rollout.protocol import Block, Turn, open_tag
+from igsearch.rollout.protocol import Block, TurnText, open_tag
 
 _END = re.compile(rb"</answer>|(?<=\S)[^\S\n]*\n")
 
@@ -36,12 +36,13 @@ def _record(policy: Policy, episode: Episode, sampled: Sampled) -> None:
     """Append what was sampled, with its span, and end the episode."""
     offset = len(episode.response_ids)
     append_sampled(episode, sampled)
-    turn = Turn(policy.pieces, sampled.ids, generate.eos_ids(policy))
-    ending = _END.search(turn.data)
-    end = ending.start() if ending else len(turn.data)
+    text = TurnText(policy.pieces, sampled.ids, generate.eos_ids(policy))
+    ending = _END.search(text.data)
+    end = ending.start() if ending else len(text.data)
     outer_end = ending.end() if ending and ending[0] == b"</answer>" else end
-    span = turn.span(Block(SpanKind.ANSWER, 0, 0, end, outer_end), offset)
+    span = text.span(Block(SpanKind.ANSWER, 0, 0, end, outer_end), offset)
     episode.spans.append(replace(span, outer_start=0))
+    episode.turns.append(Turn(offset, len(episode.response_ids)))
     episode.prediction = span.text
     episode.end = EndReason.ANSWERED
 

@@ -14,12 +14,11 @@ normalisation leaves nothing is covered by every prediction.
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal
 
+from igsearch.methods import RewardKind
 from igsearch.records import EndReason, Episode, SpanKind
 from igsearch.text import normalize_answer
 
-RewardKind = Literal["em", "f1", "autorefine"]
 VERDICTS = frozenset({"yes", "no", "noanswer"})
 REFINE_REWARD = 0.1
 
@@ -71,6 +70,13 @@ def outcome_reward(
     if kind == "autorefine":
         return autorefine(prediction, answers, refines)
     return {"em": exact_match, "f1": f1}[kind](prediction, answers)
+
+
+def attempt_rewards(kind: RewardKind, episode: Episode) -> list[float]:
+    """The outcome reward of each attempt; that of the episode where it was but one."""
+    if not episode.attempts or episode.end is EndReason.RETRIEVER_FAILED:
+        return [episode_reward(kind, episode)]
+    return [outcome_reward(kind, prediction, episode.question.answers) for prediction in episode.attempts]
 
 
 def episode_reward(kind: RewardKind, episode: Episode) -> float:

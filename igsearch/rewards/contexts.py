@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Protocol
 
-from igsearch.config import InformationGainConfig
+from igsearch.methods import InformationGainConfig
 from igsearch.policy.base import Policy
 from igsearch.records import Episode, Span, SpanKind
 

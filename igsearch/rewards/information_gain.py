@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import torch
 
-from igsearch.config import InformationGainConfig
+from igsearch.methods import InformationGainConfig
 from igsearch.policy.base import Policy
 from igsearch.policy.score import score
 from igsearch.records import Episode, SpanKind

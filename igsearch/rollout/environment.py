@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from igsearch.config import RolloutConfig
 from igsearch.policy import generate
 from igsearch.policy.base import Policy, Sampled, Session
-from igsearch.records import EndReason, Episode, Hit, Question, SearchStep, Span, SpanKind
+from igsearch.records import EndReason, Episode, Hit, Question, SearchStep, Span, SpanKind, Turn
 from igsearch.retrieval.base import Retriever, RetrieverError
 from igsearch.rollout.prompts import STYLES, prompt_ids, trusted_ids
-from igsearch.rollout.protocol import Turn, Watch, observation, turn_blocks
+from igsearch.rollout.protocol import TurnText, Watch, observation, turn_blocks
 from igsearch.seeds import derive_seed
 
 
@@ -124,14 +124,15 @@ class Loop:
         """Append a sampled turn with its spans. Returns its action; a search without a query is none."""
         offset = len(episode.response_ids)
         append_sampled(episode, sampled)
-        turn = Turn(self.policy.pieces, sampled.ids, generate.eos_ids(self.policy))
+        text = TurnText(self.policy.pieces, sampled.ids, generate.eos_ids(self.policy))
         action = None
-        for block in turn_blocks(turn.data):
+        for block in turn_blocks(text.data):
             step = _refined_step(episode) if block.kind is SpanKind.REFINE else -1
-            span = turn.span(block, offset, step)
+            span = text.span(block, offset, step)
             episode.spans.append(span)
             if span.kind is SpanKind.ANSWER or (span.kind is SpanKind.SEARCH and span.text):
                 action = span
+        episode.turns.append(Turn(offset, len(episode.response_ids), valid=action is not None))
         return action
 
     def _reply(self, actions: Mapping[int, Span | None], last: bool) -> dict[int, list[int]]:
@@ -177,6 +178,7 @@ class Loop:
                 replies[row] = seen.ids
                 step = add_step(episode, queries[row], hits)
                 episode.spans[-1] = replace(episode.spans[-1], step=step)
+                episode.turns[-1] = replace(episode.turns[-1], step=step)
                 inner, outer = (offset + seen.start, offset + seen.end), (offset, offset + len(seen.ids))
                 episode.spans.append(Span(SpanKind.DOCUMENTS, *inner, *outer, step, seen.text))
         return replies

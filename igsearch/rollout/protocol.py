@@ -131,7 +131,7 @@ def turn_blocks(turn: bytes) -> list[Block]:
     return [*notes, *([action] if action else [])]
 
 
-class Turn:
+class TurnText:
     """The tokens of one sampled turn beside their bytes. A last token of `end_ids` adds nothing to the text."""
 
     def __init__(self, pieces: Pieces, ids: Sequence[int], end_ids: Collection[int] = ()) -> None:

@@ -11,7 +11,7 @@ from igsearch.config import Config
 from igsearch.errors import UserError, nearest
 
 INFRASTRUCTURE = (
-    "config.py", "errors.py", "provenance.py", "tracking.py",
+    "config.py", "methods.py", "errors.py", "provenance.py", "tracking.py",
     "stages/layout.py", "stages/rule.py", "stages/table.py", "stages/tracked.py",
 )  # fmt: skip
 """Modules that no digest holds: they carry settings, messages and files from place to place and compute no result.
@@ -75,6 +75,7 @@ _POLICY = ("policy/base.py", "policy/load.py", "policy/pieces.py")
 _PROTOCOL = ("rollout/prompts.py", "rollout/protocol.py")
 _SEARCH = (*_READERS, *_LUCENE, *_POLICY, *_PROTOCOL, "records.py", "seeds.py", "text.py", "stages/inputs.py")
 _ROLLOUT = (*_SEARCH, "policy/generate.py", "rollout/environment.py", "rewards/answer.py")
+_TRAINING = ("batch", "checkpoint", "metrics", "requirements", "run", "schedule", "step", "trainer", "verification")
 _CONTRACT = (  # the prompts that a contract names stand in the modules that answer
     *(f"inference/{name}.py" for name in ("direct", "opened", "rag")),
     *(f"policy/{name}.py" for name in ("base", "generate", "pieces")),
@@ -155,11 +156,9 @@ STAGES = {
                 "policy/score.py",
                 "rewards/contexts.py",
                 "rewards/information_gain.py",
+                "rewards/signals.py",
                 "evaluation/measures.py",
-                *(
-                    f"training/{name}.py"
-                    for name in ("batch", "checkpoint", "metrics", "run", "schedule", "step", "trainer", "verification")
-                ),
+                *(f"training/{name}.py" for name in _TRAINING),
                 "stages/train.py",
             ),
             inputs=(PREPARED, INDEX, "artifacts/warm_start"),

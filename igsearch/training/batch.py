@@ -11,9 +11,11 @@ from typing import Any
 
 import torch
 
-from igsearch.credit.batch import CreditBatch, Unit
+from igsearch.credit.batch import CreditBatch, TurnUnit, Unit
+from igsearch.methods import RewardKind
 from igsearch.records import EndReason, Episode, SpanKind
-from igsearch.rewards.information_gain import StepGain
+from igsearch.rewards.answer import attempt_rewards
+from igsearch.rewards.signals import Signals, nothing
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,11 @@ def _trained(episode: Episode) -> list[int]:
     return [int(sampled) for sampled in episode.sampled]
 
 
+def loss_mask(episodes: Sequence[Episode]) -> torch.Tensor:
+    """1 on the tokens that are trained, int64 [B, L]."""
+    return pad([_trained(episode) for episode in episodes], 0)
+
+
 def token_batch(
     episodes: Sequence[Episode],
     pad_id: int,
@@ -76,7 +83,7 @@ def token_batch(
     """The tensors of the loss for one batch of rollouts from which `updates` optimiser updates will be made."""
     prompts = [episode.prompt_ids for episode in episodes]
     responses = [episode.response_ids for episode in episodes]
-    loss_mask_BL = pad([_trained(episode) for episode in episodes], 0)
+    loss_mask_BL = loss_mask(episodes)
     return TokenBatch(
         prompt_BP=pad(prompts, pad_id, left=True).to(device),
         prompt_mask_BP=_mask(prompts, left=True).to(device),
@@ -88,29 +95,54 @@ def token_batch(
     )
 
 
-def _units(episode: Episode, gains: Sequence[StepGain | None]) -> Iterator[Unit]:
-    for index, (step, gain) in enumerate(zip(episode.steps, gains, strict=True)):
+def _units(episode: Episode, signals: Signals) -> Iterator[Unit]:
+    for index, (step, gain) in enumerate(zip(episode.steps, signals.gains, strict=True)):
         query = episode.span_at(SpanKind.SEARCH, index)
-        inside = range(query.start, query.end) if query else ()
         yield Unit(
             index=index,
-            positions=tuple(position for position in inside if episode.sampled[position]),
+            positions=_sampled(episode, query.start, query.end) if query else (),
             information_gain=gain.gain if gain else None,
             new_passages=step.new_passages,
+            closing=query.outer_end - 1 if query else None,
         )
+
+
+def _sampled(episode: Episode, start: int, end: int) -> tuple[int, ...]:
+    return tuple(position for position in range(start, end) if episode.sampled[position])
+
+
+def _turns(episode: Episode) -> Iterator[TurnUnit]:
+    """Each turn with the state in which it was written: the question, or the documents found last."""
+    anchor = episode.question.text
+    for turn in episode.turns:
+        yield TurnUnit(
+            positions=_sampled(episode, turn.start, turn.end),
+            anchor=anchor,
+            step=turn.step if turn.step >= 0 else None,
+            valid=turn.valid,
+            attempt=turn.attempt,
+        )
+        documents = episode.span_at(SpanKind.DOCUMENTS, turn.step) if turn.step >= 0 else None
+        anchor = documents.text if documents else anchor
 
 
 def credit_batch(
     episodes: Sequence[Episode],
     rewards: Sequence[float],
-    gains: Sequence[Sequence[StepGain | None]] | None = None,
+    signals: Sequence[Signals] | None = None,
+    reward: RewardKind = "em",
     dtype: torch.dtype = torch.float32,
 ) -> CreditBatch:
-    """What the credit rule sees. `gains` holds one entry per search step of each episode; None where IG is not used."""
-    per_step = gains if gains is not None else [[None] * len(episode.steps) for episode in episodes]
+    """What the credit rule sees of episodes, their outcome rewards and signals (None: nothing measured).
+
+    `reward` is the kind of reward that single attempts get.
+    """
+    measured = signals if signals is not None else [nothing(episode) for episode in episodes]
     return CreditBatch(
         uids=tuple(episode.question.uid for episode in episodes),
         reward_B=torch.tensor(list(rewards), dtype=dtype),
-        loss_mask_BL=pad([_trained(episode) for episode in episodes], 0).bool(),
-        units=tuple(tuple(_units(episode, row)) for episode, row in zip(episodes, per_step, strict=True)),
+        loss_mask_BL=loss_mask(episodes).bool(),
+        units=tuple(tuple(_units(episode, row)) for episode, row in zip(episodes, measured, strict=True)),
+        turns=tuple(tuple(_turns(episode)) for episode in episodes),
+        attempt_rewards=tuple(tuple(attempt_rewards(reward, episode)) for episode in episodes),
     )

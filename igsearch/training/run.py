@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from igsearch.config import Config, CreditConfig
+from igsearch.config import Config
+from igsearch.methods import CreditConfig
 from igsearch.policy.base import Policy
 from igsearch.policy.load import save_policy
 from igsearch.records import Question

@@ -20,8 +20,6 @@ class Layout:
 
 def layout(config: TrainConfig, processes: int = 1) -> Layout:
     """Cut `prompts_per_step x group_size` rollouts evenly, groups whole. UserError names what does not divide."""
-    if config.group_size < 2:
-        raise UserError("train.group_size must be at least 2: the advantage compares the rollouts of one question")
     if config.prompts_per_step % processes:
         raise UserError(f"train.prompts_per_step={config.prompts_per_step} does not divide into {processes} processes")
     rollouts = config.prompts_per_step * config.group_size

@@ -9,8 +9,7 @@ training/batch.py, nothing else.
     L = mean over sampled tokens of  max(-A r, -A clip(r, 1 - eps, 1 + eps)) + beta * k3
     r = exp(log p - log p_old),   k3 = exp(log p_ref - log p) - (log p_ref - log p) - 1
 
-Source: GRPO (arXiv 2402.03300), token-level mean of DAPO (arXiv 2503.14476). Deviation from the code of Search-R1: k3
-is not clamped, as in TRL.
+Source: GRPO (arXiv 2402.03300), token mean of DAPO (arXiv 2503.14476). Deviation: k3 is not clamped, as in TRL.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,12 +19,14 @@ from itertools import pairwise
 import torch
 
 from igsearch import credit
-from igsearch.config import Config, CreditConfig, TrainConfig
+from igsearch.config import Config, TrainConfig
+from igsearch.methods import CreditConfig
 from igsearch.policy.base import Policy
 from igsearch.records import Question
 from igsearch.retrieval.base import Retriever
 from igsearch.rewards.answer import episode_reward
-from igsearch.rewards.information_gain import diagnostics, information_gain
+from igsearch.rewards.information_gain import diagnostics
+from igsearch.rewards.signals import measure
 from igsearch.rollout.environment import rollout
 from igsearch.training.batch import TokenBatch, credit_batch, token_batch
 
@@ -56,22 +57,21 @@ def train_step(
 
     # Was the answer right? And how much did the documents of each search raise the probability of the gold answer?
     rewards = [episode_reward(method.reward, episode) for episode in episodes]
-    measure = method.information_gain
-    gains = information_gain(policy, episodes, measure, key, rewards) if measure else None
+    signals = measure(policy, episodes, method, key, rewards)
 
     # Every token gets its advantage: that of its rollout and, on the tokens of a query, what the search brought.
-    advantage_BL = credit.resolve(method.rule)(credit_batch(episodes, rewards, gains), method)
+    advantage_BL = credit.resolve(method.rule)(credit_batch(episodes, rewards, signals, method.reward), method)
 
     # Likelier where the advantage is positive, less likely where it is negative; injected tokens never count.
     pad = policy.tokenizer.pad_token_id or 0
-    batch = token_batch(episodes, pad, train.mini_batches, config.rollout.temperature, policy.model.device)
-    losses = update(policy.model, reference, optimizer, batch, advantage_BL.to(policy.model.device), train)
+    tokens = token_batch(episodes, pad, train.mini_batches, config.rollout.temperature, policy.model.device)
+    losses = update(policy.model, reference, optimizer, tokens, advantage_BL.to(policy.model.device), train)
 
     answered = [reward for reward in rewards if reward == reward]
     return {
         "reward": sum(answered) / max(len(answered), 1),
         "loss": sum(losses) / len(losses),
-        **(diagnostics(episodes, gains) if gains else {}),
+        **(diagnostics(episodes, [each.gains for each in signals]) if method.information_gain else {}),
     }
 
 

@@ -34,17 +34,16 @@ from igsearch.policy.load import save_policy
 from igsearch.records import EndReason, Episode, Question
 from igsearch.retrieval.base import Retriever, RetrieverError
 from igsearch.rewards.answer import episode_reward
-from igsearch.rewards.information_gain import StepGain, diagnostics, information_gain, pool_of
+from igsearch.rewards.information_gain import diagnostics, pool_of
+from igsearch.rewards.signals import Signals, measure
 from igsearch.rollout.environment import rollout
 from igsearch.seeds import derive_seed
-from igsearch.training import checkpoint
-from igsearch.training.batch import credit_batch
+from igsearch.training import checkpoint, requirements
+from igsearch.training.batch import credit_batch, loss_mask
 from igsearch.training.metrics import Clock, Metrics, TimedRetriever, rollout_metrics, validation_metrics
 from igsearch.training.run import Log, Run
 from igsearch.training.schedule import Layout, layout, validation_questions
 from igsearch.training.verification import Oracle
-
-Gains = list[list[StepGain | None]]
 
 
 def _gather(rows: list[Any]) -> list[Any]:
@@ -94,14 +93,14 @@ class SearchTrainer(GRPOTrainer):
             )  # fmt: skip
         with run.clock.phase("outcome_reward"):
             self.rewards = [episode_reward(run.method.reward, episode) for episode in self.episodes]
-        batch = credit_batch(self.episodes, self.rewards)
+        trained_BL = loss_mask(self.episodes)
         return {
             "prompt_ids": [episode.prompt_ids for episode in self.episodes],
             "completion_ids": [episode.response_ids for episode in self.episodes],
             "logprobs": [episode.logprobs for episode in self.episodes],
             "env_mask": [
-                row[: len(episode.response_ids)].int().tolist()
-                for row, episode in zip(batch.loss_mask_BL, self.episodes, strict=True)
+                row[: len(episode.response_ids)].tolist()
+                for row, episode in zip(trained_BL, self.episodes, strict=True)
             ],
         }
 
@@ -126,28 +125,26 @@ class SearchTrainer(GRPOTrainer):
 
     def _advantages(self) -> torch.Tensor:
         """Token advantages of this process's rollouts. The rule sees the rollouts of all processes."""
-        gains = self._gains()
-        rows = _gather(list(zip(self.episodes, self.rewards, gains, strict=True)))
-        episodes, rewards, all_gains = (list(column) for column in zip(*rows, strict=True))
+        rows = _gather(list(zip(self.episodes, self.rewards, self._signals(), strict=True)))
+        episodes, rewards, signals = (list(column) for column in zip(*rows, strict=True))
         if all(episode.end is EndReason.RETRIEVER_FAILED for episode in episodes):
             raise RetrieverError(f"the retriever failed in every rollout of step {self.step + 1}")
-        advantage_BL = self.rule(credit_batch(episodes, rewards, all_gains), self.run.method)
+        method = self.run.method
+        advantage_BL = self.rule(credit_batch(episodes, rewards, signals, method.reward), method)
         self.rollout_metrics = rollout_metrics(episodes, rewards)
-        if self.run.method.information_gain:
-            self.rollout_metrics |= diagnostics(episodes, all_gains)
+        if method.information_gain:
+            self.rollout_metrics |= diagnostics(episodes, [each.gains for each in signals])
         first = self.accelerator.process_index * len(self.episodes)
         width = max(len(episode.response_ids) for episode in self.episodes)
         return advantage_BL[first : first + len(self.episodes), :width]
 
-    def _gains(self) -> Gains:
-        """IG of this process's rollouts, drawn from the pool of all processes."""
+    def _signals(self) -> list[Signals]:
+        """The step signals of this process's rollouts; counterfactual pairs come from the pool of all processes."""
         run, config = self.run, self.run.method.information_gain
-        if config is None:
-            return [[None] * len(episode.steps) for episode in self.episodes]
-        with run.clock.phase("information_gain"):
-            pool = _gather(pool_of(run.policy, self.episodes, config))
+        with run.clock.phase("information_gain" if config else "signals"):
+            pool = _gather(pool_of(run.policy, self.episodes, config)) if config else []
             pool.sort(key=lambda pair: (pair.uid, pair.rollout, pair.step))
-            return information_gain(run.policy, self.episodes, config, (run.seed, self.step), self.rewards, pool)
+            return measure(run.policy, self.episodes, run.method, (run.seed, self.step), self.rewards, pool)
 
     def validate(self) -> Metrics:
         """Greedy EM on the validation questions, shared out over the processes."""
@@ -309,6 +306,8 @@ def train(
     settings that do not fit together and RetrieverError where every search of a step fails.
     """
     processes, clock = _processes(), Clock()
+    config = config.for_method(method)
+    requirements.check(config, method, questions)
     if verify_oracle and processes > 1:
         raise UserError("the oracle follows one process only; start without torchrun or without --verify-oracle")
     run = Run(

@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from igsearch.config import CreditConfig
 from igsearch.credit import grpo
 from igsearch.credit.advantage import group_advantage
 from igsearch.credit.batch import CreditBatch
+from igsearch.methods import CreditConfig
 
 ONE_RIGHT = torch.tensor([1.0, 0, 0, 0, 0])
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from igsearch.config import METHODS, CreditConfig, StabiliserConfig
 from igsearch.credit.batch import CreditBatch, Unit
 from igsearch.credit.ig_search import advantages, credited, stabilise
+from igsearch.methods import METHODS, CreditConfig, StabiliserConfig
 
 PAPER = METHODS["ig_search"]
 SHARED = METHODS["ig_search_shared"]

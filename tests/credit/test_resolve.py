@@ -3,9 +3,9 @@
 import pytest
 
 from igsearch import credit
-from igsearch.config import METHODS
 from igsearch.credit import grpo, ig_search
 from igsearch.errors import UserError
+from igsearch.methods import METHODS
 
 
 def test_every_method_has_its_rule() -> None:

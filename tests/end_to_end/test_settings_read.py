@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from igsearch.config import Config, Frozen, load
+from igsearch.config import Config, load
+from igsearch.methods import Frozen
 from igsearch.stages import layout, rule, table
 from igsearch.stages.rule import Context
 

@@ -8,9 +8,9 @@ import batches
 import pytest
 import scripted
 
-from igsearch.config import InformationGainConfig
 from igsearch.errors import UserError
 from igsearch.evaluation import traces
+from igsearch.methods import InformationGainConfig
 from igsearch.policy.base import Policy
 from igsearch.records import EndReason, SpanKind
 

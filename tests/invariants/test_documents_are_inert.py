@@ -6,9 +6,9 @@ import batches
 import pytest
 import scripted
 
-from igsearch.config import METHODS, InformationGainConfig
 from igsearch.credit import ig_search
 from igsearch.errors import UserError
+from igsearch.methods import METHODS, InformationGainConfig
 from igsearch.policy import load, tiny
 from igsearch.policy.base import Policy
 from igsearch.records import Episode, SpanKind
@@ -79,7 +79,9 @@ def test_documents_change_neither_query_tokens_nor_where_credit_goes(
     for episodes in (benign, hostile):
         gains = [[ig.StepGain(1.0 + t, 0.0, (0.0,)) for t in range(len(e.steps))] for e in episodes]
         rewards = [episode_reward("em", episode) for episode in episodes]
-        advantage_BL = ig_search.advantages(credit_batch(episodes, rewards, gains), METHODS["ig_search"])
+        advantage_BL = ig_search.advantages(
+            credit_batch(episodes, rewards, batches.signals(gains)), METHODS["ig_search"]
+        )
         of_sampled.append([
             [(token, float(advantage_BL[row, i])) for i, token in enumerate(e.response_ids) if e.sampled[i]]
             for row, e in enumerate(episodes)

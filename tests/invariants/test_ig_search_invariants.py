@@ -3,12 +3,13 @@
 import random
 from collections.abc import Sequence
 
+import batches
 import pytest
 import torch
 
-from igsearch.config import METHODS, CreditConfig, InformationGainConfig
 from igsearch.credit import grpo, ig_search
 from igsearch.credit.batch import CreditBatch
+from igsearch.methods import METHODS, CreditConfig, InformationGainConfig
 from igsearch.policy.base import Policy
 from igsearch.records import Episode
 from igsearch.rewards.answer import episode_reward
@@ -24,7 +25,7 @@ Gains = list[list[StepGain | None]]
 def scored(policy: Policy, episodes: Sequence[Episode], method: CreditConfig) -> tuple[CreditBatch, Gains]:
     rewards = [episode_reward(method.reward, episode) for episode in episodes]
     gains = information_gain(policy, episodes, method.information_gain or PLAIN, KEY, rewards)
-    return credit_batch(episodes, rewards, gains, torch.float64), gains
+    return credit_batch(episodes, rewards, batches.signals(gains), dtype=torch.float64), gains
 
 
 @pytest.fixture(params=VARIANTS)

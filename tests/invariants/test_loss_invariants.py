@@ -9,8 +9,9 @@ import scripted
 import torch
 from transformers.models.qwen2.modeling_qwen2 import Qwen2RMSNorm
 
-from igsearch.config import METHODS, TrainConfig
+from igsearch.config import TrainConfig
 from igsearch.credit import ig_search
+from igsearch.methods import METHODS
 from igsearch.policy.base import Policy
 from igsearch.rewards.answer import episode_reward
 from igsearch.rewards.information_gain import information_gain
@@ -28,7 +29,9 @@ def fixed() -> tuple[Policy, TokenBatch, torch.Tensor]:
     rewards = [episode_reward("em", episode) for episode in episodes]
     method = METHODS["ig_search_shared"]
     gains = information_gain(policy, episodes, method.information_gain, (0,), rewards)
-    advantage_BL = ig_search.advantages(credit_batch(episodes, rewards, gains, torch.float64), method)
+    advantage_BL = ig_search.advantages(
+        credit_batch(episodes, rewards, batches.signals(gains), dtype=torch.float64), method
+    )
     policy.model.double()
     batch = token_batch(episodes, policy.tokenizer.pad_token_id)
     return policy, batch, advantage_BL

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from igsearch.config import InformationGainConfig
+from igsearch.methods import InformationGainConfig
 from igsearch.policy.base import Policy
 from igsearch.records import Episode
 from igsearch.rewards import information_gain as ig

@@ -11,7 +11,7 @@ from scripted import settings
 from igsearch.policy.base import Policy
 from igsearch.records import Hit, Passage, SpanKind
 from igsearch.rollout.prompts import trusted_ids
-from igsearch.rollout.protocol import Turn, Watch, action_block, observation, turn_blocks
+from igsearch.rollout.protocol import TurnText, Watch, action_block, observation, turn_blocks
 
 
 class Split:
@@ -36,7 +36,7 @@ CUTS = st.sets(st.integers(1, len(TURN) - 1))
 @given(CUTS)
 def test_span_holds_exactly_the_tokens_that_overlap_the_inner_text(cuts: set[int]) -> None:
     parts = _cut(TURN, cuts)
-    turn = Turn(Split(parts), range(len(parts)))
+    turn = TurnText(Split(parts), range(len(parts)))
     edges = [sum(map(len, parts[:i])) for i in range(len(parts) + 1)]
     for block in turn_blocks(turn.data):
         span = turn.span(block, 100)
@@ -59,7 +59,7 @@ def test_turn_ends_with_the_token_that_completes_the_first_closing_tag_however_i
 def test_straddling_token_belongs_to_the_query_and_to_the_tag(bpe_policy: Policy) -> None:
     ids = trusted_ids(bpe_policy, "<search> who?</search>")
     straddling = bpe_policy.tokenizer.convert_tokens_to_ids("?</")
-    turn = Turn(bpe_policy.pieces, ids)
+    turn = TurnText(bpe_policy.pieces, ids)
     span = turn.span(turn_blocks(turn.data)[0], 0)
     assert ids[span.end - 1] == straddling
     assert span.text == "who?"
@@ -109,13 +109,13 @@ def test_unclosed_refine_ends_before_an_action_or_with_the_turn(turn: bytes, inn
 def test_unclosed_refine_does_not_hold_the_end_token(bpe_policy: Policy) -> None:
     end = bpe_policy.tokenizer.eos_token_id
     ids = [*trusted_ids(bpe_policy, "<refine> karvik"), end]
-    turn = Turn(bpe_policy.pieces, ids, {end})
+    turn = TurnText(bpe_policy.pieces, ids, {end})
     span = turn.span(turn_blocks(turn.data)[0], 0)
     assert (span.text, span.end) == ("karvik", len(ids) - 1)
 
 
 def test_empty_inner_text_has_no_tokens(policy: Policy) -> None:
-    turn = Turn(policy.pieces, trusted_ids(policy, "<refine></refine>"))
+    turn = TurnText(policy.pieces, trusted_ids(policy, "<refine></refine>"))
     span = turn.span(turn_blocks(turn.data)[0], 0)
     assert span.start == span.end
     assert span.text == ""

@@ -48,7 +48,6 @@ def test_layout(settings: dict[str, int], processes: int, expected: Layout) -> N
 @pytest.mark.parametrize(
     ("settings", "processes", "named"),
     [
-        ({"group_size": 1}, 1, "group_size"),
         ({"micro_batch": 7}, 1, "micro_batch"),
         ({"mini_batches": 7}, 1, "mini_batches"),
         ({}, 5, "prompts_per_step"),

@@ -7,7 +7,8 @@ import pytest
 import scripted
 import torch
 
-from igsearch.config import Config, CreditConfig
+from igsearch.config import Config
+from igsearch.methods import CreditConfig
 from igsearch.policy.base import Policy
 from igsearch.training.step import train_step
 

@@ -68,7 +68,7 @@ def test_rows_keep_padding_and_denominator(episodes: list[Episode]) -> None:
 def test_units_are_the_search_steps_with_what_is_known_of_them(episodes: list[Episode]) -> None:
     gains = [[StepGain(1.5, 0.0, (0.0,))] * len(e.steps) for e in episodes]
     gains[3] = [None, gains[3][1]]
-    batch = credit_batch(episodes, [0.0] * 8, gains)
+    batch = credit_batch(episodes, [0.0] * 8, batches.signals(gains))
     assert [len(units) for units in batch.units] == [1, 2, 0, 2, 1, 1, 1, 1]
     assert [(u.index, u.information_gain, u.new_passages) for u in batch.units[3]] == [(0, None, 1), (1, 1.5, 0)]
     assert batch.uids[:4] == ("nq/mixed", "nq/mixed", "nq/mixed", "musique/failed")

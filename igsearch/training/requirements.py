@@ -1,0 +1,25 @@
+"""What a method needs of settings and data, checked before any training."""
+
+from collections.abc import Sequence
+
+from igsearch.config import Config
+from igsearch.errors import UserError
+from igsearch.records import Question
+
+GROUPS_OF_ONE = ("reinforce",)
+"""The rules that do not compare the rollouts of one question."""
+
+
+def check(config: Config, name: str, questions: Sequence[Question]) -> None:
+    """UserError where method `name` cannot be trained with these settings on these questions.
+
+    A rule from outside the tree is its author's responsibility.
+    """
+    method = config.method(name)
+    if ":" in method.rule:
+        return
+    if config.train.group_size < 2 and method.rule not in GROUPS_OF_ONE:
+        raise UserError(
+            f"method {name} compares the rollouts of one question, so its group size must be at least 2 "
+            f"(train.group_size is {config.train.group_size})"
+        )

@@ -1,0 +1,30 @@
+"""What a method needs is checked before any training, in one sentence."""
+
+import pytest
+
+from igsearch.config import build
+from igsearch.errors import UserError
+from igsearch.methods import METHODS
+from igsearch.training import requirements
+
+
+@pytest.mark.parametrize("name", ["grpo", "ig_search"])
+def test_groups_of_one_are_refused_where_rollouts_are_compared(name: str) -> None:
+    config = build({"train": {"group_size": 1}})
+    with pytest.raises(UserError, match=f"{name} compares the rollouts of one question"):
+        requirements.check(config, name, [])
+
+
+def test_a_rule_from_outside_may_have_groups_of_one() -> None:
+    own = METHODS["grpo"].model_copy(update={"rule": "my.package:rule"})
+    config = build({"train": {"group_size": 1}}).model_copy(update={"methods": {"own": own}})
+    requirements.check(config, "own", [])
+
+
+def test_a_methods_group_size_keeps_the_number_of_rollouts() -> None:
+    config = build({"methods": {"grpo": {"group_size": 4}}})
+    train = config.for_method("grpo").train
+    assert (train.group_size, train.prompts_per_step) == (4, 24)
+    assert config.for_method("ig_search") is config
+    with pytest.raises(UserError, match=r"methods\.grpo\.group_size=7"):
+        build({"methods": {"grpo": {"group_size": 7}}}).for_method("grpo")
