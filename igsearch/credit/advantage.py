@@ -6,7 +6,8 @@ Source: GRPO (arXiv 2402.03300) as in the code of Search-R1 (arXiv 2503.09516). 
 std 1). `mean only` leaves out the division (Dr. GRPO, arXiv 2503.20783).
 
 Deviations: a group of equal rewards gives exactly 0, not a rounding error divided by 1e-6. A rollout without a reward
-(NaN: its retriever failed) has advantage 0 and is no part of its group's statistics.
+(NaN: its retriever failed) has advantage 0 and is no part of its group's statistics; one that is left alone so has
+nothing to be compared with, and advantage 0 as well.
 """
 
 from collections.abc import Sequence
@@ -38,6 +39,6 @@ def group_advantage(reward_B: torch.Tensor, uids: Sequence[str], normalise_std: 
     advantage_B = torch.zeros_like(reward_B)
     for group in groups_of(uids):
         rows = [row for row in group if not bool(reward_B[row].isnan())]
-        if rows:
+        if len(rows) > 1 or len(group) == 1 == len(rows):
             advantage_B[rows] = _of_group(reward_B[rows], normalise_std)
     return advantage_B

@@ -22,7 +22,7 @@ import torch
 from igsearch.methods import InformationGainConfig
 from igsearch.policy.base import Policy
 from igsearch.policy.score import score
-from igsearch.records import Episode, SpanKind
+from igsearch.records import EndReason, Episode, SpanKind
 from igsearch.rewards.contexts import Block, Form, Ids, answer_ids, form_of, outcome_of, until_query
 from igsearch.seeds import generator
 
@@ -63,6 +63,8 @@ def weighted_mean(logprobs: torch.Tensor, head_tokens: int, head_weight: float) 
 
 
 def _scorable(episode: Episode, step: int, config: InformationGainConfig) -> bool:
+    if episode.end is EndReason.RETRIEVER_FAILED:
+        return False
     documents = episode.span_at(SpanKind.DOCUMENTS, step)
     has_query = episode.span_at(SpanKind.SEARCH, step) is not None
     return has_query and documents is not None and len(documents.text) >= config.min_document_chars
@@ -73,7 +75,10 @@ def _pair(form: Form, episode: Episode, step: int) -> Pair:
 
 
 def pool_of(policy: Policy, episodes: Iterable[Episode], config: InformationGainConfig) -> list[Pair]:
-    """The pairs of all steps whose documents have `min_document_chars`, sorted by (uid, rollout, step)."""
+    """The pairs of all steps whose documents have `min_document_chars`, sorted by (uid, rollout, step).
+
+    Rollouts whose retriever failed give none.
+    """
     form = form_of(policy, config)
     pairs = [
         _pair(form, episode, step)
@@ -147,12 +152,12 @@ def _task(form: Form, episode: Episode, row: int, own: Pair, drawn: Sequence[Pai
 
 
 def _solved(episodes: Sequence[Episode], rewards: Sequence[float] | None) -> set[str]:
-    """The questions of which every rollout has the full reward."""
+    """The questions of which every rollout that has a reward has the full one."""
     if rewards is None:
         raise ValueError("score_solved_groups=False needs the outcome rewards")
     right = dict.fromkeys((episode.question.uid for episode in episodes), True)
     for episode, reward in zip(episodes, rewards, strict=True):
-        right[episode.question.uid] &= reward >= 1
+        right[episode.question.uid] &= reward >= 1 or reward != reward  # NaN: the retriever failed
     return {uid for uid, all_right in right.items() if all_right}
 
 
@@ -205,10 +210,11 @@ def information_gain(
 ) -> list[list[StepGain | None]]:
     """The gain of each search step of each episode; None where a step is not scored.
 
-    Not scored: steps with less than `min_document_chars` of documents, questions without a gold answer, everything
-    where the pool is empty, and with `score_solved_groups=False` (which needs `rewards`) groups in which every rollout
-    is right. `key` names the run and the training step: with (uid, rollout, step) it determines every draw. `pool` is
-    that of `episodes` unless given, as where the batch is spread over several processes.
+    Not scored: steps with less than `min_document_chars` of documents, rollouts whose retriever failed, questions
+    without a gold answer, everything where the pool is empty, and with `score_solved_groups=False` (which needs
+    `rewards`) groups in which every rollout is right. `key` names the run and the training step: with (uid, rollout,
+    step) it determines every draw. `pool` is that of `episodes` unless given, as where the batch is spread over several
+    processes.
     """
     skip = set() if config.score_solved_groups else _solved(episodes, rewards)
     pairs = pool_of(policy, episodes, config) if pool is None else pool

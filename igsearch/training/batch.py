@@ -126,6 +126,11 @@ def _turns(episode: Episode) -> Iterator[TurnUnit]:
         anchor = documents.text if documents else anchor
 
 
+def _usable(episodes: Sequence[Episode], signals: Sequence[Signals]) -> list[Signals]:
+    pairs = zip(episodes, signals, strict=True)
+    return [nothing(each) if each.end is EndReason.RETRIEVER_FAILED else measured for each, measured in pairs]
+
+
 def credit_batch(
     episodes: Sequence[Episode],
     rewards: Sequence[float],
@@ -135,9 +140,10 @@ def credit_batch(
 ) -> CreditBatch:
     """What the credit rule sees of episodes, their outcome rewards and signals (None: nothing measured).
 
-    `reward` is the kind of reward that single attempts get.
+    `reward` is the kind of reward that single attempts get. Whatever was measured of a rollout whose retriever failed
+    is left out: it must not change the credit of the others.
     """
-    measured = signals if signals is not None else [nothing(episode) for episode in episodes]
+    measured = _usable(episodes, signals if signals is not None else [nothing(episode) for episode in episodes])
     return CreditBatch(
         uids=tuple(episode.question.uid for episode in episodes),
         reward_B=torch.tensor(list(rewards), dtype=dtype),

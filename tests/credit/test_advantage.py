@@ -48,6 +48,12 @@ def test_groups_are_uids_wherever_their_rows_lie() -> None:
     assert group_advantage(reward_B, list("abacbc")).tolist() == [together[i].item() for i in (0, 2, 1, 4, 3, 5)]
 
 
+@pytest.mark.parametrize("normalise", [True, False])
+def test_the_only_rollout_with_a_reward_has_nothing_to_be_compared_with(normalise: bool) -> None:
+    rewards = torch.tensor([math.nan, 1.0, math.nan, math.nan])
+    assert group_advantage(rewards, "qqqo", normalise).tolist() == [0.0] * 4
+
+
 def test_a_rollout_without_a_reward_is_no_part_of_its_group() -> None:
     first, second = group_advantage(torch.tensor([1.0, 0.0]), "qq").tolist()
     assert group_advantage(torch.tensor([1.0, math.nan, 0.0]), "qqq").tolist() == [first, 0, second]

@@ -1,5 +1,6 @@
 """Information gain against a plain reference, its contexts spelled out, its draws, and every option."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -8,7 +9,7 @@ import torch
 
 from igsearch.methods import InformationGainConfig
 from igsearch.policy.base import Policy
-from igsearch.records import Episode
+from igsearch.records import EndReason, Episode
 from igsearch.rewards import information_gain as ig
 from igsearch.rewards.contexts import answer_ids
 
@@ -248,6 +249,27 @@ def test_solved_groups_are_not_scored_but_their_pairs_stay_in_the_pool(policy: P
         assert [g and g.gain for g in all_scored] == pytest.approx([g and g.gain for g in some_scored], abs=1e-5)
     with pytest.raises(ValueError, match="rewards"):
         ig.information_gain(policy, episodes, config(score_solved_groups=False), KEY)
+
+
+def test_a_rollout_whose_retriever_failed_is_neither_scored_nor_in_the_pool(
+    policy: Policy, episodes: list[Episode]
+) -> None:
+    without = [episodes[0], *episodes[2:]]
+    expected = ig.information_gain(policy, without, PLAIN, KEY)
+    episodes[1].end = EndReason.RETRIEVER_FAILED
+    assert ig.pool_of(policy, episodes, PLAIN) == ig.pool_of(policy, without, PLAIN)
+    got = ig.information_gain(policy, episodes, PLAIN, KEY)
+    assert got[1] == [None, None]
+    for mine, other in zip([got[0], *got[2:]], expected, strict=True):
+        assert [g and g.gain for g in mine] == pytest.approx([g and g.gain for g in other], abs=1e-5)
+
+
+def test_a_failed_retriever_does_not_make_a_solved_group_unsolved(policy: Policy, episodes: list[Episode]) -> None:
+    rewards = [1.0, 0.0, 1.0, 0.0, 0.0, 0.0, math.nan, 1.0]
+    episodes[6].end = EndReason.RETRIEVER_FAILED
+    gains = ig.information_gain(policy, episodes, config(score_solved_groups=False), KEY, rewards)
+    assert gains[6:] == [[None], [None]]
+    assert gains[0] != [None]
 
 
 def test_diagnostics_tell_new_passages_from_repeated_ones(policy: Policy, episodes: list[Episode]) -> None:

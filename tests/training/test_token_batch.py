@@ -1,5 +1,6 @@
 """Padding: lengths and provenance decide, ids never do."""
 
+import math
 from dataclasses import replace
 
 import batches
@@ -7,6 +8,8 @@ import pytest
 import scripted
 import torch
 
+from igsearch import credit
+from igsearch.methods import METHODS
 from igsearch.policy.base import Policy
 from igsearch.records import EndReason, Episode
 from igsearch.rewards.information_gain import StepGain
@@ -73,6 +76,20 @@ def test_units_are_the_search_steps_with_what_is_known_of_them(episodes: list[Ep
     assert [(u.index, u.information_gain, u.new_passages) for u in batch.units[3]] == [(0, None, 1), (1, 1.5, 0)]
     assert batch.uids[:4] == ("nq/mixed", "nq/mixed", "nq/mixed", "musique/failed")
     assert credit_batch(episodes, [0.0] * 8).units[0][0].information_gain is None
+
+
+@pytest.mark.parametrize("method", ["ig_search", "ig_search_shared"])
+def test_what_was_measured_before_the_retriever_failed_changes_no_credit(episodes: list[Episode], method: str) -> None:
+    gains = [[StepGain(0.4 + row, 0.0, (0.0,))] * len(e.steps) for row, e in enumerate(episodes)]
+    rewards = [0.0, math.nan, 1.0, 0.0, 1.0, 0.0, 1.0, 1.0]
+    episodes[1].end = EndReason.RETRIEVER_FAILED
+    rule, config = credit.resolve("ig_search"), METHODS[method]
+    whole = rule(credit_batch(episodes, rewards, batches.signals(gains)), config)
+    kept = [0, *range(2, 8)]
+    signals = batches.signals([gains[row] for row in kept])
+    rest = rule(credit_batch([episodes[row] for row in kept], [rewards[row] for row in kept], signals), config)
+    assert torch.allclose(whole[kept][:, : rest.shape[1]], rest)
+    assert not whole[1].any()
 
 
 def test_an_episode_whose_retriever_failed_teaches_nothing(bpe: Policy) -> None:
