@@ -48,7 +48,7 @@ class DataConfig(Frozen):
     """Where corpus and questions come from."""
 
     corpus: Path = Path("data/corpus.jsonl")
-    questions: Path | None = Path("data/benchmarks")
+    questions: Path | None = Field(Path("data/benchmarks"), description="None where they come from the hub")
     hub: bool = Field(False, description="take the benchmarks from the Hugging Face hub at pinned revisions")
     revisions: dict[str, str] = Field({}, description="commit hash of each dataset on the hub, by dataset id")
     synthetic: bool = True
@@ -262,12 +262,39 @@ def _explain(error: ValidationError) -> UserError:
     return UserError(f"setting {where!r}: {first['msg']} (got {first.get('input')!r})")
 
 
+def _require_own_data(data: DataConfig) -> None:
+    """The world is written to where the defaults say: elsewhere it would replace somebody's files."""
+    world = DataConfig()
+    if data.synthetic and (data.corpus, data.questions) != (world.corpus, world.questions):
+        raise UserError(
+            "data.corpus or data.questions names data of your own, which the synthetic world would overwrite: "
+            "add data.synthetic=false"
+        )
+    if data.hub == (data.questions is not None):
+        raise UserError(
+            "data.hub=true takes the questions from the hub: set data.questions=null"
+            if data.hub
+            else "data.questions is null: name a folder of questions, or take them from the hub with data.hub=true"
+        )
+
+
+def _require_known_methods(methods: Mapping[str, Any]) -> None:
+    """Only a row that names its rule is a new method; any other is a misspelt name."""
+    for name, row in methods.items():
+        if name not in METHODS and "rule" not in row:
+            raise UserError(
+                f"unknown method {name!r} {nearest(name, METHODS)}; one of your own needs methods.{name}.rule"
+            )
+
+
 def build(data: Mapping[str, Any]) -> Config:
     """A Config from plain data laid over the defaults. UserError names the first bad key and the nearest good one."""
     try:
         config = Config.model_validate(_merge(Config().resolved(), data))
     except ValidationError as error:
         raise _explain(error) from error
+    _require_own_data(config.data)
+    _require_known_methods(data.get("methods", {}))
     for name in (*config.data.train, *config.data.evaluate):
         benchmark_id(name)
     for name in config.benchmark.methods:

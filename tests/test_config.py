@@ -59,12 +59,23 @@ def test_profiles_of_the_working_folder_are_found(tmp_path: Path, monkeypatch: p
         (["train.steps=0"], r"setting 'train.steps': .*greater than 0"),
         (["data.train=[hotpot]"], r"unknown benchmark 'hotpot' \(did you mean 'hotpotqa'\?\)"),
         (["benchmark.methods=[ig_serch]"], r"unknown method 'ig_serch' \(did you mean 'ig_search'\?\)"),
+        (["methods.ig_serch.alpha=1"], r"unknown method 'ig_serch' \(did you mean 'ig_search'\?\)"),
+        (["data.corpus=mine.jsonl"], r"would overwrite: add data\.synthetic=false"),
+        (["data.questions=mine"], r"would overwrite: add data\.synthetic=false"),
+        (["data.synthetic=false", "data.questions=null"], r"data\.questions is null: name a folder of questions"),
+        (["data.synthetic=false", "data.hub=true"], r"data\.hub=true takes the questions from the hub"),
     ],
 )
 def test_a_bad_setting_is_one_sentence_that_names_the_nearest(sets: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message) as raised:
         load("embedded", sets)
     assert "\n" not in str(raised.value)
+
+
+def test_a_method_of_ones_own_names_its_rule() -> None:
+    config = load("embedded", ["methods.mine.rule=ig_search", "methods.mine.alpha=1.0"])
+    assert config.method("mine").alpha == 1.0
+    assert build(config.resolved()) == config
 
 
 def test_an_unknown_profile_names_the_nearest() -> None:
