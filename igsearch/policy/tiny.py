@@ -87,7 +87,7 @@ def _model(config: PolicyConfig, vocabulary: int, pad: int, end: int) -> Any:
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        return Qwen2ForCausalLM(architecture).to(getattr(torch, config.dtype)).eval()
+        return Qwen2ForCausalLM(architecture).eval()  # in float32: it is trained, by the warm start
 
 
 def build(words: Sequence[str], stems: Sequence[str], suffixes: Sequence[str], config: PolicyConfig) -> Policy:

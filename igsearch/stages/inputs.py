@@ -54,12 +54,15 @@ def start_card(name: str) -> dict[str, str]:
     return {"policy": name, "digest": digest_tree(directory)}
 
 
-def policy(context: Context, name: str) -> Policy:
-    """The policy in an input folder: its weights, or the card of a start policy that lies elsewhere."""
+def policy(context: Context, name: str, **changes: str) -> Policy:
+    """The policy in an input folder: its weights, or the card of a start policy that lies elsewhere.
+
+    `changes` replace settings of config.policy.
+    """
     folder, config = context.input(name), context.config.policy
     card = folder / START
     where = json.loads(card.read_text(encoding="utf-8"))["policy"] if card.exists() else str(folder)
-    return load_policy(config.model_copy(update={"name": where}))
+    return load_policy(config.model_copy(update={"name": where, **changes}))
 
 
 def questions(context: Context, split: str, benchmarks: Iterable[str]) -> dict[str, list[Question]]:

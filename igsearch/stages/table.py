@@ -149,7 +149,7 @@ STAGES = {
             name="train",
             function="train",
             command="train --method {method} --seed {seed}",
-            config=("methods.{method}", "train", "rollout", *_RETRIEVAL, "policy.dtype", "data.train"),
+            config=("methods.{method}", "train", "rollout", *_RETRIEVAL, "data.train"),
             modules=(
                 *_ROLLOUT,
                 "credit",

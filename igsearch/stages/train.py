@@ -52,7 +52,7 @@ def _train(context: Context, tracked: tracking.Run) -> None:
         context.progress(" ".join((job.run, *shown)), step, config.train.steps)
 
     trainer.train(
-        policy=inputs.policy(context, "artifacts/warm_start"),
+        policy=inputs.policy(context, "artifacts/warm_start", dtype="float32"),  # train.dtype is that of computing
         retriever=inputs.retriever(context),
         questions=_questions(context, "train"),
         validation=_questions(context, "validation") if config.train.validation_questions else [],

@@ -276,6 +276,19 @@ def _processes() -> int:
     return processes
 
 
+def _check_weights(model: torch.nn.Module) -> None:
+    """UserError unless all weights are float32.
+
+    Where the optimiser's weights are bfloat16, whose steps are 2^-8 of a value, updates of 1e-6 round to nothing.
+    """
+    kinds = {str(parameter.dtype).removeprefix("torch.") for parameter in model.parameters()}
+    if kinds - {"float32"}:
+        raise UserError(
+            f"the policy to train has {' and '.join(sorted(kinds))} weights; load it with dtype float32 "
+            "(train.dtype: bfloat16 lets it compute in bfloat16 all the same)"
+        )
+
+
 def _restore(model: Any, name_or_path: str) -> None:
     """Take back what TRL and accelerate put on the model, and the name of the reference."""
     for patched in ("forward", "_original_forward"):
@@ -303,11 +316,12 @@ def train(
     questions; work/metrics.jsonl keeps them. `resume` continues after the last whole checkpoint in `work`, bit for bit
     as if nothing had happened on the same machine and layout; otherwise what an earlier run left there is removed.
     `verify_oracle` adds `oracle/*`: differences to the loss and gradient of training/step.py. Raises UserError for
-    settings that do not fit together and RetrieverError where every search of a step fails.
+    settings that do not fit together and weights that are not float32, and RetrieverError where every search of a step fails.
     """
     processes, clock = _processes(), Clock()
     config = config.for_method(method)
     requirements.check(config, method, questions)
+    _check_weights(policy.model)
     if verify_oracle and processes > 1:
         raise UserError("the oracle follows one process only; start without torchrun or without --verify-oracle")
     run = Run(

@@ -51,9 +51,10 @@ def train(fresh: Callable[[], Policy], tmp_path: Path) -> Train:
         resume: bool = False,
         verify_oracle: bool = False,
         stop_at: int | None = None,
+        policy: Policy | None = None,
         **changes: Any,
     ) -> Trained:
-        trained = Trained(fresh(), tmp_path / work)
+        trained = Trained(policy or fresh(), tmp_path / work)
 
         def log(step: int, metrics: Metrics) -> None:
             trained.logged.append((step, metrics))

@@ -1,5 +1,6 @@
 """What a step tells about itself."""
 
+import copy
 import math
 import time
 from dataclasses import replace
@@ -8,6 +9,7 @@ from pathlib import Path
 import batches
 import pytest
 import scripted
+import torch
 from training_runs import Train
 
 from igsearch.errors import UserError
@@ -106,6 +108,20 @@ def test_the_model_is_handed_back_as_it_came(train: Train) -> None:
     model = train(beta=0.1).policy.model
     assert "forward" not in vars(model)
     assert not model.training
+
+
+def test_bfloat16_is_for_computing_only_and_the_smallest_update_is_not_rounded_away(train: Train) -> None:
+    start = train(work="start", steps=1, learning_rate=1e-30).weights
+    trained = train(dtype="bfloat16", learning_rate=1e-6, steps=1).weights
+    assert {value.dtype for value in trained.values()} == {torch.float32}
+    moved = [not torch.equal(value, start[name]) for name, value in trained.items()]
+    assert sum(moved) > len(moved) / 2
+
+
+def test_weights_that_would_round_updates_away_are_refused(train: Train, taught: Policy) -> None:
+    taught = Policy(copy.deepcopy(taught.model).bfloat16(), taught.tokenizer, "tiny")
+    with pytest.raises(UserError, match="bfloat16 weights; load it with dtype float32"):
+        train(policy=taught)
 
 
 def test_more_prompts_than_questions_is_an_error(train: Train) -> None:
