@@ -231,14 +231,14 @@ _LOGGED = {
 def _arguments(run: Run, cut: Layout, on_cpu: bool) -> GRPOConfig:
     """TRL's settings: rewards unscaled, one epoch over the prepared order, nothing printed or reported."""
     train = run.config.train
-    return GRPOConfig(
+    arguments = GRPOConfig(
         output_dir=str(run.staging),
         seed=derive_seed(run.seed, "trainer") % 2**32,
         max_steps=train.steps * train.mini_batches,
         per_device_train_batch_size=cut.micro_batch,
         gradient_accumulation_steps=cut.passes_per_update,
         steps_per_generation=cut.passes_per_batch,
-        num_generations=train.group_size,
+        num_generations=train.group_size if train.group_size > 1 else cut.micro_batch * cut.passes_per_batch,
         shuffle_dataset=False,
         loss_type=train.loss,
         epsilon=train.epsilon,
@@ -264,6 +264,8 @@ def _arguments(run: Run, cut: Layout, on_cpu: bool) -> GRPOConfig:
         log_level="error",
         dataloader_pin_memory=False,
     )
+    arguments.num_generations = train.group_size  # it refuses groups of one for the sake of its own advantages
+    return arguments
 
 
 def _processes() -> int:
@@ -316,7 +318,8 @@ def train(
     questions; work/metrics.jsonl keeps them. `resume` continues after the last whole checkpoint in `work`, bit for bit
     as if nothing had happened on the same machine and layout; otherwise what an earlier run left there is removed.
     `verify_oracle` adds `oracle/*`: differences to the loss and gradient of training/step.py. Raises UserError for
-    settings that do not fit together and weights that are not float32, and RetrieverError where every search of a step fails.
+    settings that do not fit together and weights that are not float32, RetrieverError where every search of a step
+    fails.
     """
     processes, clock = _processes(), Clock()
     config = config.for_method(method)
