@@ -4,9 +4,18 @@ A method is an outcome reward, a credit rule of credit/, and the step signals th
 page on each.
 """
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 
 class Frozen(BaseModel):
@@ -26,23 +35,63 @@ class StabiliserConfig(Frozen):
 class InformationGainConfig(Frozen):
     """How the information gain of a search step is measured (docs/methods/ig_search.md)."""
 
+    counterfactual: Literal["pool", "empty", "none"] = Field(
+        "pool", description="what the real context is compared with: other pairs, no documents at all, or nothing"
+    )
     draws: PositiveInt = Field(3, description="N, the number of counterfactual pairs")
     head_tokens: NonNegativeInt = 3
     head_weight: PositiveFloat = 3.0
-    pool_scope: Literal["other_uid", "other_pair"] = "other_uid"
+    pool_scope: Literal["other_uid", "other_pair", "sibling"] = Field(
+        "other_uid", description="pairs of other questions, any other pair, or those of the group's other rollouts"
+    )
+    refine: bool = Field(
+        True, description="the step's refine block is part of its pair; False leaves it out everywhere"
+    )
+    scorer: Literal["policy", "start"] = Field("policy", description="whose log-probabilities; start: never trained")
+    permuted: bool = Field(False, description="control: the gains of the batch's scored steps change places at random")
     share_draws: bool = Field(False, description="rollouts of a group share the draws at each search index")
     score_solved_groups: bool = Field(True, description="score groups in which every rollout is right")
     contexts: Literal["ids", "text"] = Field(
         "ids", description="slices of the rollout's ids, or the released text form"
     )
     answer_space: Literal["natural", "authors"] = "natural"
-    max_gold_variants: PositiveInt = 1
+    max_gold_variants: PositiveInt | None = Field(1, description="how many gold aliases are tried; None for all")
     min_document_chars: PositiveInt = 10
     max_context: PositiveInt = 4096
     batch_size: PositiveInt = 64
 
+    @model_validator(mode="after")
+    def _shared_pairs_come_from_other_questions(self) -> Self:
+        if self.share_draws and self.pool_scope != "other_uid":
+            raise ValueError(f"draws that a group shares come from other questions, not from {self.pool_scope}")
+        return self
 
-RewardKind = Literal["em", "f1", "autorefine"]
+
+class IgpoConfig(Frozen):
+    """The turn rewards of IGPO (docs/methods/igpo.md)."""
+
+    difference: Literal["log_probability", "probability"] = Field(
+        "log_probability", description="what a turn's reward is the difference of"
+    )
+    normalise: Literal["separate", "joint"] = Field(
+        "separate", description="z-scores of turn and outcome rewards apart, or of both together"
+    )
+    gamma: float = Field(1.0, ge=0, le=1)
+    format_penalty: NonNegativeFloat = Field(
+        2.0, description="the outcome of a rollout without an answer is minus this"
+    )
+    max_context: PositiveInt = 4096
+    batch_size: PositiveInt = 64
+
+
+class MrSearchConfig(Frozen):
+    """How the rewards of a rollout's attempts become advantages (docs/methods/mr_search.md)."""
+
+    gamma: float = Field(1.0, ge=0, le=1, description="weight of the next attempt's reward in this attempt's advantage")
+    exploration_attempts: NonNegativeInt = Field(0, description="first attempts whose own reward does not count")
+
+
+RewardKind = Literal["em", "f1", "set_f1", "autorefine"]
 
 
 class CreditConfig(Frozen):
@@ -53,16 +102,26 @@ class CreditConfig(Frozen):
     group_size: PositiveInt | None = Field(
         None, description="rollouts per question, at the same number of rollouts per step; None for train.group_size"
     )
+    attempts: PositiveInt | None = Field(
+        None, description="attempts in one response, in training and evaluation; None for rollout.attempts"
+    )
+    attempt_turns: PositiveInt | None = Field(None, description="turns of an attempt; None for rollout.attempt_turns")
+    mr_search: MrSearchConfig | None = None
     normalise_std: bool = Field(True, description="divide the group-centred reward by its standard deviation")
     alpha: NonNegativeFloat = 0.0
+    alpha_decay: Literal["none", "linear"] = Field("none", description="linear: alpha falls to 0 over train.steps")
     information_gain: InformationGainConfig | None = None
     stabiliser: StabiliserConfig = StabiliserConfig()
     length_norm: bool = Field(True, description="divide the bonus by the number of query tokens")
     centre: Literal["none", "group_step"] = Field("none", description="subtract the group's mean at the search index")
-    scale: Literal["none", "batch_std"] = Field(
-        "none", description="divide by the batch's standard deviation of raw IG"
+    scale: Literal["none", "batch_std", "group_step_std"] = Field(
+        "none",
+        description="divide by the standard deviation of raw IG, of the batch or of the group at the search index",
     )
     novelty_gate: bool = Field(False, description="IG counts as 0 where a search brought no new passage")
+    route: Literal["query", "query_and_think"] = Field("query", description="the tokens of a turn that get the bonus")
+    bonus_groups: Literal["all", "uniform"] = Field("all", description="uniform: only groups of equal rewards get it")
+    igpo: IgpoConfig | None = None
 
 
 _SHARED = CreditConfig(
@@ -80,6 +139,11 @@ _SHARED = CreditConfig(
 
 METHODS: dict[str, CreditConfig] = {
     "grpo": CreditConfig(),
+    "autorefine": CreditConfig(reward="autorefine"),
+    "reinforce": CreditConfig(rule="reinforce", group_size=1),
+    "rloo": CreditConfig(rule="rloo"),
     "ig_search": CreditConfig(rule="ig_search", alpha=0.3, information_gain=InformationGainConfig()),
     "ig_search_shared": _SHARED,
+    "mr_search": CreditConfig(rule="mr_search", attempts=3, mr_search=MrSearchConfig()),
+    "igpo": CreditConfig(rule="igpo", reward="set_f1", igpo=IgpoConfig()),
 }

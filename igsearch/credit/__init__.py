@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 RULES = {
     "grpo": "igsearch.credit.grpo:advantages",
+    "reinforce": "igsearch.credit.reinforce:advantages",
+    "rloo": "igsearch.credit.rloo:advantages",
     "ig_search": "igsearch.credit.ig_search:advantages",
+    "igpo": "igsearch.credit.igpo:advantages",
+    "mr_search": "igsearch.credit.mr_search:advantages",
 }
 
 
