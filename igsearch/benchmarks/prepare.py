@@ -123,7 +123,7 @@ def _from_file(path: Path, benchmark: str, split: str, out: Path, synthetic: boo
     return _write(load_questions(path, benchmark, split), split, out, origin, licence)
 
 
-def _is_dataset(source: str) -> bool:
+def is_dataset(source: str) -> bool:
     """Whether a source names a repository of the hub: owner/name, and no file of that name."""
     return source.count("/") == 1 and not Path(source).suffix and not Path(source).is_file()
 
@@ -145,7 +145,7 @@ def prepare(
     benchmark_id(benchmark)
     if split not in SPLITS:
         raise UserError(f"unknown split {split!r} {nearest(split, SPLITS)}")
-    if isinstance(source, str) and _is_dataset(source):
+    if isinstance(source, str) and is_dataset(source):
         return _from_hub(source, benchmark, split, out, revisions or {})
     return _from_file(Path(source), benchmark, split, out, synthetic)
 

@@ -103,7 +103,9 @@ def index(
 
 def prepare(
     benchmark: Annotated[str | None, typer.Option(help="Prepare this benchmark alone.")] = None,
-    source: Annotated[Path | None, typer.Option(help="Its file, native or FlashRAG.")] = None,
+    source: Annotated[
+        str | None, typer.Option(help="Its file, native or FlashRAG, or a dataset of the hub such as akariasai/PopQA.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Where its FlashRAG JSONL goes.")] = None,
     split: Annotated[str, typer.Option(help="The split that the file is.")] = "test",
     profile: Profile = None,
@@ -126,7 +128,8 @@ def prepare(
     if dry_run:
         print(f"{config.to_yaml()}# configuration {config.digest}\n# would prepare {source} as {out}")
         return
-    show.print_json(preparation.prepare(existing(source, "source"), benchmark, split, out))
+    named = source if preparation.is_dataset(source) else existing(Path(source), "source")
+    show.print_json(preparation.prepare(named, benchmark, split, out, revisions=config.data.revisions))
 
 
 def warm_start(profile: Profile = None, sets: Sets = None, dry_run: DryRun = False) -> None:

@@ -21,7 +21,7 @@ def show_config(profile: Profile = None, sets: Sets = None) -> None:
 def use(
     name: Annotated[str, typer.Argument(help="A profile: embedded, micro, laptop, paper.")], sets: Sets = None
 ) -> None:
-    """Write params.yaml for a profile, so that `dvc repro` and the flow make that profile's tables."""
+    """Write params.yaml and dvc.yaml for a profile, so that `dvc repro` and the flow make that profile's tables."""
     _write(name, sets)
 
 
@@ -34,9 +34,12 @@ def set_value(items: Annotated[list[str], typer.Argument(metavar="KEY=VALUE...")
 def _write(profile: str | None, sets: list[str] | None) -> None:
     from igsearch.config import PARAMS
     from igsearch.provenance import write_text
+    from igsearch.stages import dvc, versions
 
     resolved = configuration(profile, sets)
     write_text(PARAMS, resolved.to_yaml())
+    if versions.tracked():
+        write_text(dvc.FILE, dvc.text(resolved))
     show.say(f"{PARAMS}: profile {resolved.profile}, digest {resolved.digest}")
 
 

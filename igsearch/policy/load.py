@@ -22,12 +22,15 @@ def load_policy(config: PolicyConfig) -> Policy:
     package with SmolLM2's weights is not installed.
     """
     _silence_progress()
-    if config.name == "smollm2":
-        return _from_directory(smollm2_directory(), config, "smollm2")
-    directory = Path(config.name)
+    directory = directory_of(config.name)
     if config.name == "tiny" and not directory.is_dir():
         raise UserError("policy 'tiny' has no weights of its own; name the directory that the warm start wrote")
-    return _from_directory(directory, config, directory.name)
+    return _from_directory(directory, config, "smollm2" if config.name == "smollm2" else directory.name)
+
+
+def directory_of(name: str) -> Path:
+    """Where the weights of a policy lie, which need not exist: of `smollm2` the converted ones, else `name` itself."""
+    return smollm2_directory() if name == "smollm2" else Path(name)
 
 
 def save_policy(policy: Policy, directory: Path) -> None:

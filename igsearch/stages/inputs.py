@@ -2,14 +2,13 @@
 
 import json
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from igsearch.benchmarks.prepare import read_split
 from igsearch.errors import UserError
 from igsearch.policy.base import Policy
-from igsearch.policy.load import load_policy, smollm2_directory
-from igsearch.provenance import digest_json, digest_tree
+from igsearch.policy.load import load_policy
+from igsearch.provenance import digest_json
 from igsearch.records import Question
 from igsearch.retrieval import lucene
 from igsearch.retrieval.lucene import LuceneRetriever
@@ -18,7 +17,7 @@ from igsearch.stages.rule import Context, Say, locked
 from igsearch.stages.table import INDEX, PREPARED
 
 START = "start.json"
-"""Stands in the folder of a start policy that lies elsewhere."""
+"""Stands in the folder of a start policy that lies elsewhere: its name and the digest of its files."""
 
 
 def index_card(context: Context) -> dict[str, Any]:
@@ -46,12 +45,6 @@ def retriever(context: Context) -> LuceneRetriever:
     folder = context.input(INDEX).parent
     rebuild_index(context.layout, index_card(context), context.say)
     return LuceneRetriever(folder, context.config.retrieval)
-
-
-def start_card(name: str) -> dict[str, str]:
-    """What stands for a start policy that needs no warm start: its name and the digest of its files."""
-    directory = smollm2_directory() if name == "smollm2" else Path(name)
-    return {"policy": name, "digest": digest_tree(directory)}
 
 
 def policy(context: Context, name: str, **changes: str) -> Policy:

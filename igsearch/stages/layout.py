@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from igsearch.config import Config, load
+from igsearch.errors import UserError
+from igsearch.policy.load import directory_of
 
 WORK = Path("artifacts/.work")
 """Checkpoints and partial records, in a folder per input digest. They outlive a crash; DVC ignores them."""
@@ -26,7 +28,12 @@ class Layout:
         return Path("artifacts/runs") / self.run if self.run else Path()
 
     def at(self, name: str) -> Path:
-        """The path of an input or output that the table calls `name`: `corpus`, `questions` or a path."""
+        """The path of an input or output that the table calls `name`: `corpus`, `questions`, `policy` or a path.
+
+        UserError for the questions of a configuration that takes them from the hub.
+        """
+        if name == "policy":
+            return directory_of(self.config.policy.name)
         if name in ("corpus", "questions"):
             return self._data(self.config.data.corpus if name == "corpus" else self.config.data.questions)
         if self.run and name.startswith("artifacts/"):
@@ -36,7 +43,7 @@ class Layout:
     def _data(self, path: Path | None) -> Path:
         """A synthetic world belongs to its configuration; real data lie where the configuration says."""
         if path is None:
-            return self.at("artifacts/hub")
+            raise UserError("this configuration takes its questions from the hub; name a folder in data.questions")
         return self.base / path if self.config.data.synthetic else path
 
     def card(self, job: str) -> Path:

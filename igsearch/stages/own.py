@@ -11,7 +11,7 @@ from igsearch.errors import UserError, nearest
 from igsearch.evaluation import store
 from igsearch.evaluation.evaluate import Outcome, evaluate
 from igsearch.inference import METHODS
-from igsearch.policy.load import load_policy, smollm2_directory
+from igsearch.policy.load import directory_of, load_policy
 from igsearch.provenance import digest_tree
 from igsearch.records import BENCHMARKS, Question
 from igsearch.retrieval import lucene
@@ -58,7 +58,6 @@ def evaluate_own(
         raise UserError(f"unknown method {inference!r} {nearest(inference, METHODS)}")
     asked = questions_at(questions)
     policy = load_policy(config.policy)
-    directory = smollm2_directory() if config.policy.name == "smollm2" else Path(config.policy.name)
     card = index_at(config.data.corpus, out / "index", config, progress)
     count = sum(len(each[: config.data.limit]) for each in asked.values())
     say(f"{card['passages']} passages, {count} questions, policy {config.policy.name}")
@@ -70,7 +69,7 @@ def evaluate_own(
         store.Subject(inference, inference, config.policy.name, config.data.synthetic),
         out,
         corpus_digest=card["corpus"],
-        policy_digest=digest_tree(directory),
+        policy_digest=digest_tree(directory_of(config.policy.name)),
         progress=lambda done, total: progress(f"{inference}, questions", done, total),
     )
     _track(config, outcome, inference, out, card["corpus"])

@@ -81,6 +81,8 @@ class Plan:
             if name.startswith(maker.fill(maker.stage.outputs)):
                 command = maker.fill([maker.stage.command])[0]
                 return f"{self.layout.at(name)} is missing: run `igsearch {command}` first, or `igsearch benchmark`"
+        if name == "policy":
+            return f"there is no policy {self.layout.at(name)}: set policy.name to smollm2 or a Hugging Face directory"
         return f"{self.layout.at(name)} is missing: name an existing file in the configuration"
 
     @cached_property

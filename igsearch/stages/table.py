@@ -29,8 +29,8 @@ class Stage:
     """One stage.
 
     function: the module below stages/ whose `run` does the work. config: dotted keys. modules: files and folders below
-    igsearch/. inputs, outputs: names that a Layout resolves; of `every_run` there is one input for each run of the
-    benchmark. matrix: one job per method and seed.
+    igsearch/. inputs, outputs: names that a Layout resolves (see `reads`); of `every_run` there is one input for each
+    run of the benchmark. matrix: one job per method and seed.
     """
 
     name: str
@@ -142,7 +142,7 @@ STAGES = {
                 "training/warm_start.py",
                 "stages/warm_start.py",
             ),
-            inputs=(INDEX,),
+            inputs=(INDEX, "policy"),
             outputs=("artifacts/warm_start",),
         ),
         Stage(
@@ -210,10 +210,20 @@ def benchmark(config: Config) -> list[Job]:
     return [*world, *shared, *trained, Job(STAGES["evaluate_warm_start"]), *evaluated, Job(STAGES["tables"])]
 
 
+def reads(stage: Stage, config: Config) -> tuple[str, ...]:
+    """The inputs of a stage under a configuration: no folder of questions where they come from the hub, and no policy
+    but where the start policy is one that exists already."""
+
+    def unused(name: str) -> bool:
+        return (name == "questions" and config.data.hub) or (name == "policy" and config.warm_start is not None)
+
+    return tuple(name for name in stage.inputs if not unused(name))
+
+
 def inputs(job: Job, config: Config) -> tuple[str, ...]:
     """The data that a job reads, by name."""
     each = [name for run in runs(config) for name in run.fill(job.stage.every_run)]
-    return (*job.fill(job.stage.inputs), *each)
+    return (*job.fill(reads(job.stage, config)), *each)
 
 
 def needs(job: Job, jobs: Iterable[Job], config: Config) -> list[Job]:

@@ -10,7 +10,8 @@ def run(context: Context) -> None:
     """Write a Hugging Face directory, or start.json where the profile asks for no warm start."""
     config = context.config
     if config.warm_start is None:
-        write_json(context.out / inputs.START, inputs.start_card(config.policy.name))
+        start = {"policy": config.policy.name, "digest": context.plan.inputs["data policy"]}
+        write_json(context.out / inputs.START, start)
         return
 
     def progress(step: int, steps: int, loss: float) -> None:

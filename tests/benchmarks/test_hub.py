@@ -4,12 +4,16 @@ import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from igsearch.benchmarks import hub
 from igsearch.benchmarks.prepare import prepare, prepare_all, read_splits
+from igsearch.cli.entry import app
 from igsearch.config import load
 from igsearch.errors import UserError
 from igsearch.records import BENCHMARKS
+from igsearch.stages import layout, rule
+from igsearch.stages.table import STAGES, Job
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 CLONE = """---
@@ -64,6 +68,26 @@ def test_a_dataset_of_the_hub_becomes_flashrag_lines_with_a_card(clone: Path) ->
     assert card["source"] == {
         "dataset": "RUC-NLPIR/FlashRAG_datasets", "config": "bamboogle", "split": "test", "revision": COMMIT
     }  # fmt: skip
+
+
+def test_the_stage_takes_questions_from_the_hub_where_no_folder_is_named(clone: Path) -> None:
+    only = ["data.train=[]", "data.evaluate=[bamboogle]"]
+    config = load("paper", [f"data.revisions={{RUC-NLPIR/FlashRAG_datasets: {COMMIT}}}", *only])
+    done = rule.run(Job(STAGES["prepare"]), layout.of(config))
+    assert not [name for name in done.card.inputs if name.startswith("data ")]
+    assert len(read_splits(layout.of(config).at("artifacts/prepared"), "bamboogle")["test"]) == 125
+    with pytest.raises(UserError, match="pin RUC-NLPIR/FlashRAG_datasets to a revision"):
+        rule.run(Job(STAGES["prepare"]), layout.of(load("paper", only)))
+
+
+def test_the_command_line_takes_a_dataset_of_the_hub(clone: Path) -> None:
+    source = ("--benchmark", "bamboogle", "--source", "RUC-NLPIR/FlashRAG_datasets", "--out", "bamboogle.jsonl")
+    pin = ("--set", f"data.revisions={{RUC-NLPIR/FlashRAG_datasets: {COMMIT}}}")
+    result = CliRunner().invoke(app, ["prepare", *source, *pin])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["source"]["revision"] == COMMIT
+    unpinned = CliRunner().invoke(app, ["prepare", *source])
+    assert (unpinned.exit_code, unpinned.stderr.split(" to a ")[0]) == (2, "error: pin RUC-NLPIR/FlashRAG_datasets")
 
 
 def test_another_number_of_questions_than_published_is_refused(clone: Path) -> None:

@@ -137,6 +137,32 @@ def test_missing_raw_data_are_named(here: Path) -> None:
         rule.run(Job(STAGES["index"]), Layout(config))
 
 
+def _start(directory: Path) -> tuple[Job, Config]:
+    """The start policy where no warm start makes it, and all else that the stage reads."""
+    config = build({"warm_start": None, "policy": {"name": str(directory)}})
+    Path("params.yaml").write_text(config.to_yaml(), encoding="utf-8")
+    layout.of(config).at("artifacts/index/card.json").mkdir(parents=True)
+    return Job(STAGES["warm_start"]), config
+
+
+def test_new_weights_in_the_same_folder_are_a_new_start_policy(here: Path) -> None:
+    Path("model").mkdir()
+    (here / "model/weights").write_bytes(b"1")
+    job, config = _start(Path("model"))
+    first = rule.run(job, layout.of(config))
+    assert rule.run(job, layout.of(config)).reused
+    (here / "model/weights").write_bytes(b"2")
+    assert Plan(job, layout.of(config)).stale() == "changed: data policy"
+    second = rule.run(job, layout.of(config))
+    assert first.card.outputs != second.card.outputs
+
+
+def test_a_start_policy_that_does_not_exist_is_one_sentence(here: Path) -> None:
+    job, config = _start(Path("nowhere"))
+    with pytest.raises(UserError, match=r"no policy nowhere: set policy\.name to smollm2 or"):
+        rule.run(job, layout.of(config))
+
+
 def test_a_stage_cannot_read_what_it_does_not_declare(here: Path) -> None:
     bring(WORLD, small())
     context = Context(Plan(PREPARE, layout.of(small())), print, rule.quiet)

@@ -6,7 +6,7 @@ from pathlib import Path
 import grimp
 import pytest
 
-from igsearch.config import Config
+from igsearch.config import Config, load
 from igsearch.stages import dvc, table
 from igsearch.stages.table import INFRASTRUCTURE, STAGES, Job
 
@@ -54,7 +54,16 @@ def test_a_stage_declares_exactly_the_modules_it_imports(name: str, imports: gri
 
 
 def test_dvc_yaml_is_made_from_the_table() -> None:
-    assert (PROJECT / "dvc.yaml").read_text(encoding="utf-8") == dvc.text(), "run `python -m igsearch.stages.dvc`"
+    written = (PROJECT / "dvc.yaml").read_text(encoding="utf-8")
+    assert written == dvc.text(Config()), "run `python -m igsearch.stages.dvc`"
+
+
+def test_dvc_is_told_of_no_questions_and_no_policy_that_are_no_files_of_the_project() -> None:
+    """A dependency on `${data.questions}` that is null makes every DVC command fail."""
+    assert "${data.questions}" in dvc.text(load("laptop"))
+    assert "${data.questions}" not in dvc.text(load("paper"))
+    assert "${policy.name}" in dvc.text(load("paper"))
+    assert "${policy.name}" not in dvc.text(load("laptop"))  # smollm2
 
 
 def test_jobs_come_after_those_they_need() -> None:
@@ -72,7 +81,7 @@ def test_training_rests_on_world_index_questions_and_start_policy() -> None:
 
 
 def test_every_input_is_made_by_a_stage_or_is_raw_data() -> None:
-    made = {name for stage in STAGES.values() for name in stage.outputs}
+    made = {"policy", *(name for stage in STAGES.values() for name in stage.outputs)}
     for stage in STAGES.values():
         for name in (*stage.inputs, *stage.every_run):
             assert any(name == output or name.startswith(f"{output}/") for output in made), name
