@@ -118,14 +118,23 @@ class Turn:
     attempt: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """What the policy wrote in a context of its own, beside the response, to digest what search `step` found."""
+
+    step: int
+    prompt_ids: tuple[int, ...]
+    ids: tuple[int, ...]
+
+
 @dataclass(slots=True)
 class Episode:
     """One rollout, as token ids with provenance.
 
     `response_ids` is everything after the prompt, the policy's tokens and the environment's. `sampled[i]` says whether
     the policy wrote token i; `logprobs[i]` is its log-probability when it was sampled (0 for injected tokens).
-    `steps[t]` belongs to the spans with `step == t`. `prediction` is the inner text of the last complete answer,
-    `attempts` that of each attempt (MR-Search; empty where there is but one).
+    `steps[t]` belongs to the spans with `step == t`. `asides` are no part of the response. `prediction` is the inner
+    text of the last complete answer, `attempts` that of each attempt (MR-Search; empty where there is but one).
     """
 
     question: Question
@@ -137,6 +146,7 @@ class Episode:
     spans: list[Span] = field(default_factory=list)
     turns: list[Turn] = field(default_factory=list)
     steps: list[SearchStep] = field(default_factory=list)
+    asides: list[Aside] = field(default_factory=list)
     prediction: str | None = None
     attempts: list[str | None] = field(default_factory=list)
     end: EndReason = EndReason.MALFORMED
@@ -152,8 +162,8 @@ class Episode:
 
     @property
     def sampled_tokens(self) -> int:
-        """How many tokens the policy wrote."""
-        return sum(self.sampled)
+        """How many tokens the policy wrote, asides included."""
+        return sum(self.sampled) + sum(len(aside.ids) for aside in self.asides)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,16 +46,21 @@ def render_hits(hits: Sequence[Hit], template: str) -> str:
 
 
 def observation(policy: Policy, hits: Sequence[Hit], config: RolloutConfig) -> Observation:
-    """The documents block for `hits`, at most `max_observation_tokens` long.
+    """The documents block for `hits`."""
+    return text_observation(policy, render_hits(hits, config.document_template), config)
+
+
+def text_observation(policy: Policy, text: str, config: RolloutConfig) -> Observation:
+    """The documents block for an untrusted text, at most `max_observation_tokens` long.
 
     Too long a text is cut on the right and the closing tag kept; the original scripts cut the tag off with it.
     """
     style = STYLES[config.prompt]
     opening, closing = trusted_ids(policy, style.documents_open), trusted_ids(policy, style.documents_close)
     room = max(0, config.max_observation_tokens - len(opening) - len(closing))
-    inner = policy.encode(render_hits(hits, config.document_template))[:room]
-    text = b"".join(map(policy.pieces.bytes, inner)).decode("utf-8", errors="ignore")
-    return Observation([*opening, *inner, *closing], len(opening), len(opening) + len(inner), text.strip())
+    inner = policy.encode(text)[:room]
+    kept = b"".join(map(policy.pieces.bytes, inner)).decode("utf-8", errors="ignore")
+    return Observation([*opening, *inner, *closing], len(opening), len(opening) + len(inner), kept.strip())
 
 
 @dataclass(frozen=True, slots=True)

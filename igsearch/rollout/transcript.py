@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import Any
 
 from igsearch.policy.base import Policy
-from igsearch.records import Episode, SearchStep
+from igsearch.records import Aside, Episode, SearchStep
 
 
 def _segments(episode: Episode, policy: Policy) -> Iterator[dict[str, str]]:
@@ -21,6 +21,10 @@ def _step(step: SearchStep) -> dict[str, Any]:
     return {"query": step.query, "hits": hits, "new_passages": step.new_passages}
 
 
+def _aside(aside: Aside, policy: Policy) -> dict[str, Any]:
+    return {"step": aside.step, "prompt": policy.pieces.text(aside.prompt_ids), "text": policy.pieces.text(aside.ids)}
+
+
 def trajectory(episode: Episode, policy: Policy) -> dict[str, Any]:
     """The episode as JSON values: who wrote what, what was searched and found, how it ended, and all ids and spans.
 
@@ -33,12 +37,14 @@ def trajectory(episode: Episode, policy: Policy) -> dict[str, Any]:
         "answers": list(question.answers),
         "rollout": episode.rollout,
         "prediction": episode.prediction,
+        "attempts": list(episode.attempts),
         "end": episode.end.value,
         "end_sentence": episode.end.sentence,
         "invalid_turns": episode.invalid_turns,
         "prompt": policy.pieces.text(episode.prompt_ids),
         "segments": list(_segments(episode, policy)),
         "steps": [_step(step) for step in episode.steps],
+        "asides": [_aside(aside, policy) for aside in episode.asides],
         "prompt_ids": list(episode.prompt_ids),
         "response_ids": list(episode.response_ids),
         "sampled": [int(flag) for flag in episode.sampled],
