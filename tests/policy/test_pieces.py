@@ -53,6 +53,22 @@ def test_added_tokens_give_their_literal_text() -> None:
     assert [pieces.bytes(i) for i in BYTE_LEVEL.encode("<|im_end|><tool_call>")] == [b"<|im_end|>", b"<tool_call>"]
 
 
+def test_no_text_can_spell_an_added_token_that_is_markup_without_being_special() -> None:
+    text = "a <tool_call>?</<|im_end|>\n\n  <tool_call"
+    policy = Policy(model=None, tokenizer=BYTE_LEVEL, name="added")
+    ids = policy.encode(text)
+    assert not set(ids) & set(BYTE_LEVEL.added_tokens_decoder)
+    assert policy.pieces.text(ids) == text
+    assert BYTE_LEVEL.convert_tokens_to_ids("<tool_call>") in BYTE_LEVEL.encode(text)
+
+
+def test_added_words_and_white_space_stay_whole() -> None:
+    tokenizer = byte_level()
+    tokenizer.add_tokens(["karvik", "    "])
+    ids = Policy(model=None, tokenizer=tokenizer, name="words").encode("a    karvik")
+    assert [tokenizer.convert_ids_to_tokens(i) for i in ids] == ["a", "    ", "karvik"]
+
+
 def test_ids_of_a_padded_embedding_have_no_bytes() -> None:
     assert Pieces(BYTE_LEVEL).bytes(10**6) == b""
 

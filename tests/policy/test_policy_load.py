@@ -1,5 +1,6 @@
 """Policies on disk are ordinary Hugging Face directories; what is missing is said in one sentence."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,41 @@ def test_a_directory_without_a_tokenizer(policy: Policy, tmp_path: Path) -> None
     policy.model.save_pretrained(tmp_path)
     with pytest.raises(UserError, match="has no tokenizer"):
         load.load_policy(config(tmp_path))
+
+
+def test_the_settings_of_a_tokenizer_are_none(saved: Path, tmp_path: Path) -> None:
+    for name in ("config.json", "model.safetensors", "tokenizer_config.json"):
+        (tmp_path / name).write_bytes((saved / name).read_bytes())
+    with pytest.raises(UserError, match="has no tokenizer"):
+        load.load_policy(config(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("changes", "absent"),
+    [
+        ({"num_hidden_layers": 4, "layer_types": ["full_attention"] * 4}, r"24 .* model\.layers\.2\.input_layernorm"),
+        ({"intermediate_size": 32}, r"6 .* model\.layers\.0\.mlp\.down_proj"),
+        ({"tie_word_embeddings": False}, r"1 .* lm_head\.weight"),
+    ],
+)
+def test_weights_that_do_not_fit_are_not_filled_at_random(
+    saved: Path, tmp_path: Path, changes: dict[str, object], absent: str
+) -> None:
+    for path in saved.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    given = json.loads((saved / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(given | changes))
+    with pytest.raises(UserError, match=absent):
+        load.load_policy(config(tmp_path))
+
+
+def test_each_process_has_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert load._device() == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert load._device() == "cuda:0"
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert load._device() == "cuda:3"
 
 
 def test_a_directory_without_weights(saved: Path, tmp_path: Path) -> None:
