@@ -1,11 +1,12 @@
 """The configuration: one frozen typed model is the truth, `params.yaml` is its resolved form.
 
 Defaults are the `embedded` profile. `profiles/<name>.yaml` overrides defaults, `--set a.b=c` overrides both. An unknown
-key, profile or method is an error that names the nearest one.
+key, profile or method is an error that names the nearest one. A folder with a params.yaml stands for a profile, too.
 """
 
+import re
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -71,7 +72,7 @@ class PolicyConfig(Frozen):
     """`name` is `tiny`, `smollm2` or a local Hugging Face directory; the sizes are those of the tiny policy."""
 
     name: str = "tiny"
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Literal["float32", "bfloat16"] = Field("float32", description="of the weights that answer, not of training")
     hidden: PositiveInt = 64
     layers: PositiveInt = 2
     heads: PositiveInt = 4
@@ -82,15 +83,26 @@ class PolicyConfig(Frozen):
 class RolloutConfig(Frozen):
     """The turn loop. All lengths in tokens."""
 
-    prompt: Literal["tiny", "autorefine", "plain"] = "tiny"
+    prompt: Literal["tiny", "tiny_search_r1", "autorefine", "search_r1", "plain"] = "tiny"
     document_template: str = "{text}"
+    attempts: PositiveInt = Field(1, description="attempts in one response, with a request to reflect between them")
+    attempt_turns: PositiveInt | None = Field(
+        None, description="turns of an attempt, the last without retrieval; None for max_searches + 1"
+    )
     max_searches: PositiveInt = 4
     max_turn_tokens: PositiveInt = 24
     max_observation_tokens: PositiveInt = 24
-    max_response_tokens: PositiveInt = 160
+    max_response_tokens: PositiveInt = Field(
+        160, description="a response of several attempts may have as many for each"
+    )
     max_prompt_tokens: PositiveInt = 64
     temperature: PositiveFloat = 1.0
     batch_size: PositiveInt = 128
+
+    @property
+    def response_tokens(self) -> int:
+        """The token budget of a whole response."""
+        return self.max_response_tokens * self.attempts
 
 
 class WarmStartConfig(Frozen):
@@ -125,7 +137,7 @@ class TrainConfig(Frozen):
     checkpoint_every: PositiveInt = 20
     validate_every: PositiveInt = 10
     validation_questions: NonNegativeInt = 200
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Literal["float32", "bfloat16"] = Field("float32", description="of computing; weights are always float32")
 
 
 class EvaluationConfig(Frozen):
@@ -138,7 +150,10 @@ class EvaluationConfig(Frozen):
 class BenchmarkConfig(Frozen):
     """The full benchmark: methods x seeds."""
 
-    methods: tuple[str, ...] = ("grpo", "ig_search", "ig_search_shared")
+    methods: tuple[str, ...] = Field(
+        ("grpo", "ig_search", "ig_search_shared"), description="`all` for every method of igsearch"
+    )
+    bases: tuple[str, ...] = Field((), description="methods from which the others' difference is tabulated, by seed")
     seeds: tuple[int, ...] = (0, 1, 2)
     workers: PositiveInt = 2
 
@@ -165,18 +180,24 @@ class Config(Frozen):
         return self.methods[name]
 
     def for_method(self, name: str) -> "Config":
-        """The configuration under which a method is trained: with its own group size, at as many rollouts per step."""
+        """The configuration under which a method trains and answers: with its own group size, at as many rollouts per
+        step, and its own number of attempts."""
+        method = self.method(name)
+        own = {"attempts": method.attempts, "attempt_turns": method.attempt_turns}
+        rollout = self.rollout.model_copy(update={key: value for key, value in own.items() if value is not None})
+        return self.model_copy(update={"train": self._train_of(name), "rollout": rollout})
+
+    def _train_of(self, name: str) -> TrainConfig:
         size, train = self.method(name).group_size, self.train
         if size is None:
-            return self
+            return train
         prompts, rest = divmod(train.prompts_per_step * train.group_size, size)
         if rest:
             raise UserError(
                 f"methods.{name}.group_size={size} does not divide the {train.prompts_per_step * train.group_size} "
                 "rollouts per step (train.prompts_per_step x train.group_size); change one of them"
             )
-        update = {"group_size": size, "prompts_per_step": prompts}
-        return self.model_copy(update={"train": train.model_copy(update=update)})
+        return train.model_copy(update={"group_size": size, "prompts_per_step": prompts})
 
     def resolved(self) -> dict[str, Any]:
         """The plain data of params.yaml."""
@@ -221,6 +242,50 @@ def profiles() -> dict[str, Path]:
     """The profiles by name: those of ./profiles, then those of the project."""
     folders = (PROJECT / "profiles", Path("profiles"))
     return {path.stem: path for folder in folders for path in sorted(folder.glob("*.yaml"))}
+
+
+def _read_profile(profile: str) -> dict[str, Any]:
+    """The settings of a profile, or of the params.yaml in a folder."""
+    params = Path(profile) / PARAMS
+    if params.is_file():
+        return _read_yaml(params)
+    known = profiles()
+    if profile not in known:
+        raise UserError(f"unknown profile {profile!r} {nearest(profile, known)}")
+    return {**_read_yaml(known[profile]), "profile": profile}
+
+
+def outside(rule: str) -> str:
+    """The method's name for a credit rule at `package.module:function`: letters, digits and underscores alone."""
+    return re.sub(r"\W+", "_", rule, flags=re.ASCII).strip("_")
+
+
+def _with_outside_rules(data: dict[str, Any]) -> dict[str, Any]:
+    """`data` with a row for each rule that benchmark.methods names as `package.module:function`. Rows of such rules
+    start from grpo's settings, so that what they leave out is as there."""
+    methods, names = dict(data["methods"]), {}
+    for rule in (name for name in data["benchmark"]["methods"] if isinstance(name, str) and ":" in name):
+        names[rule] = name = outside(rule)
+        if methods.get(name, {}).get("rule", rule) != rule:
+            raise UserError(f"the rule {rule!r} would be called {name!r}, which is another method; rename the function")
+        methods[name] = {**methods.get(name, {}), "rule": rule}
+    for name, row in methods.items():
+        if name not in METHODS and isinstance(row, Mapping) and ":" in str(row.get("rule")):
+            methods[name] = _merge(methods["grpo"], row)
+    listed = [names.get(name, name) for name in data["benchmark"]["methods"]]
+    return {**data, "methods": methods, "benchmark": {**data["benchmark"], "methods": listed}}
+
+
+def _expanded(data: dict[str, Any]) -> dict[str, Any]:
+    """`data` with `all` and rules from outside spelt out; what has another form is left to validation."""
+    benchmark, methods = data.get("benchmark"), data.get("methods")
+    if not isinstance(benchmark, Mapping) or not isinstance(methods, Mapping):
+        return data
+    if benchmark.get("methods") == "all":
+        benchmark = {**benchmark, "methods": list(METHODS)}
+    if not isinstance(benchmark.get("methods"), Sequence) or isinstance(benchmark["methods"], str):
+        return data
+    return _with_outside_rules({**data, "benchmark": benchmark})
 
 
 def _parse_set(item: str) -> dict[str, Any]:
@@ -289,15 +354,16 @@ def _require_known_methods(methods: Mapping[str, Any]) -> None:
 
 def build(data: Mapping[str, Any]) -> Config:
     """A Config from plain data laid over the defaults. UserError names the first bad key and the nearest good one."""
+    merged = _expanded(_merge(Config().resolved(), data))
     try:
-        config = Config.model_validate(_merge(Config().resolved(), data))
+        config = Config.model_validate(merged)
     except ValidationError as error:
         raise _explain(error) from error
     _require_own_data(config.data)
-    _require_known_methods(data.get("methods", {}))
+    _require_known_methods(merged["methods"])
     for name in (*config.data.train, *config.data.evaluate):
         benchmark_id(name)
-    for name in config.benchmark.methods:
+    for name in (*config.benchmark.methods, *config.benchmark.bases):
         config.method(name)
     return config
 
@@ -305,15 +371,12 @@ def build(data: Mapping[str, Any]) -> Config:
 def load(profile: str | None = None, overrides: Iterable[str] = (), params: Path = PARAMS) -> Config:
     """The resolved configuration.
 
-    With `profile`: the defaults under that profile. Without: `params.yaml` where it exists, else the defaults.
-    `overrides` are `a.b=c` settings with YAML values, applied last.
+    With `profile`, a name or a folder that holds a params.yaml: the defaults under it. Without: `params.yaml` where it
+    exists, else the defaults. `overrides` are `a.b=c` settings with YAML values, applied last.
     """
     data: dict[str, Any] = {}
     if profile is not None:
-        known = profiles()
-        if profile not in known:
-            raise UserError(f"unknown profile {profile!r} {nearest(profile, known)}")
-        data = {**_read_yaml(known[profile]), "profile": profile}
+        data = _read_profile(profile)
     elif params.exists():
         data = _read_yaml(params)
     for item in overrides:

@@ -116,9 +116,16 @@ def _read_json(path: Path) -> Any:
         raise UserError(f"{path} is not valid JSON ({error.msg}); evaluate again") from error
 
 
+def _read_contract(path: Path) -> Contract:
+    try:
+        return Contract.from_json(_read_json(path))
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path} is no contract of this version; evaluate again") from error
+
+
 def load(folder: Path) -> Evaluation:
     """Read an evaluation folder. UserError where a file is missing, broken, or of another contract than the rest."""
-    summary, contract = _read_json(folder / SUMMARY), Contract.from_json(_read_json(folder / CONTRACT))
+    summary, contract = _read_json(folder / SUMMARY), _read_contract(folder / CONTRACT)
     records = tuple(read_records(folder / RECORDS))
     if {record.contract for record in records} - {contract.digest}:
         raise UserError(f"{folder / RECORDS} belongs to another contract than {CONTRACT} beside it; evaluate again")

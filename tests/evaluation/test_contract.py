@@ -4,7 +4,7 @@ import pytest
 
 from igsearch.config import Config, build
 from igsearch.errors import UserError
-from igsearch.evaluation.contract import Contract, make, require_same
+from igsearch.evaluation.contract import Contract, differences, make, require_same
 from igsearch.records import Question
 
 ASKED = {"nq": [Question("1", "nq", "who?", ("a",)), Question("2", "nq", "where?", ("b", "c"))]}
@@ -43,3 +43,26 @@ def test_what_changes_no_answer_is_no_part_of_the_contract() -> None:
         {"rollout": {"batch_size": 7, "temperature": 0.5}, "evaluation": {"batch_size": 3}, "retrieval": {"threads": 2}}
     )
     assert make("c", ASKED, other).digest == make("c", ASKED, Config()).digest
+
+
+def test_differences_name_each_setting_and_benchmark_with_both_values() -> None:
+    other = {"nq": [*ASKED["nq"], Question("3", "nq", "when?", ("d",))], "popqa": [Question("1", "popqa", "q", ("a",))]}
+    first, second = make("c", ASKED, Config()), make("c", other, build({"retrieval": {"k": 2}}))
+    told = {(each.term, each.part): str(each) for each in differences(first, second)}
+    assert told["retrieval", "k"] == "retrieval, k: 1 | 2"
+    assert told["questions", "nq"].startswith("questions, nq: 2 of test (ids ")
+    assert " | 3 of test (ids " in told["questions", "nq"]
+    assert told["questions", "popqa"].startswith("questions, popqa: none | 1 of test")
+    assert set(told) == {("retrieval", "k"), ("questions", "nq"), ("questions", "popqa")}
+    assert differences(first, make("c", ASKED, Config())) == []
+
+
+def test_other_answers_of_the_same_ids_differ_in_the_second_digest_only() -> None:
+    corrected = {"nq": [ASKED["nq"][0], Question("2", "nq", "where?", ("b",))]}
+    mine, theirs = (make("c", asked, Config()).questions[0] for asked in (ASKED, corrected))
+    assert (mine.split, mine.ids) == (theirs.split, theirs.ids) == ("test", mine.ids)
+    assert mine.digest != theirs.digest
+
+
+def test_the_contract_names_its_retriever() -> None:
+    assert make("c", ASKED, Config()).retrieval == {"name": "bm25", "k": 1, "k1": 0.9, "b": 0.4}
