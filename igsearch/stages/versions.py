@@ -1,14 +1,18 @@
-"""DVC: enter what the stages have made into dvc.lock, once every card says that it is up to date."""
+"""DVC: enter what the stages have made into dvc.lock, once every card says that it is up to date.
+
+`python -m igsearch.stages.versions` does so for the world of params.yaml, the raw data of the pipeline.
+"""
 
 import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from igsearch.config import load
 from igsearch.errors import UserError
-from igsearch.stages.layout import Layout
+from igsearch.stages.layout import Layout, home
 from igsearch.stages.rule import Plan
-from igsearch.stages.table import Job
+from igsearch.stages.table import STAGES, Job
 
 DATA = Path("data.dvc")
 
@@ -39,3 +43,14 @@ def commit(jobs: Iterable[Job], layout: Layout) -> None:
     done = subprocess.run(call, capture_output=True, text=True, encoding="utf-8")
     if done.returncode:
         raise UserError(f"dvc commit failed: {' '.join((done.stderr or done.stdout).split())}")
+
+
+def commit_world() -> None:
+    """Enter the world into data.dvc and DVC's cache. Nothing to do where params.yaml asks for none."""
+    config = load()
+    if config.data.synthetic and tracked():
+        commit([Job(STAGES["world"])], home(config))
+
+
+if __name__ == "__main__":
+    commit_world()

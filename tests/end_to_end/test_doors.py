@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,23 @@ def test_data_come_out_as_pinned_and_dvc_has_them(project: Path, run: Run) -> No
     run("git", "diff", "--exit-code", "data.dvc")
     run("igsearch", "config", "use", "micro")
     make(run, "data")
+
+
+def test_make_data_leaves_dvc_alone_where_there_is_no_world(project: Path, run: Run) -> None:
+    before = (project / "data.dvc").read_bytes()
+    run("igsearch", "config", "use", "laptop")
+    (project / "data").rename(project / "kept")
+    assert "there is no world to write" in make(run, "data").stderr
+    assert (project / "data.dvc").read_bytes() == before
+    (project / "kept").rename(project / "data")
+    run("igsearch", "config", "use", "micro")
+
+
+def test_make_clean_removes_the_world_and_leaves_other_files(project: Path, run: Run, tmp_path: Path) -> None:
+    shutil.copytree(project / "data", tmp_path / "data")
+    (tmp_path / "data/mine.jsonl").touch()
+    run("make", "-f", str(project / "Makefile"), "-C", str(tmp_path), "clean")
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["mine.jsonl"]
 
 
 def test_dvc_repro_makes_the_tables(project: Path, run: Run) -> None:
