@@ -58,8 +58,8 @@ def test_runs_of_one_contract_stand_side_by_side(here: Path) -> None:
     assert result.stdout.startswith("one contract: ")
     assert "0.500" in result.stdout
     assert "0.750" in result.stdout
-    assert "+0.250 (+0." in result.stdout
-    assert "+2.0 (+2.0 to +2.0)" in result.stdout
+    assert "+0.250  +0." in result.stdout
+    assert "+2.0  +2.0 to +2.0" in result.stdout
     assert "+20.0" in result.stdout
     assert all(name in result.stdout for name in ("EM", "F1", "cover-EM", "Searches", "Sampled tokens", "average"))
 

@@ -23,7 +23,7 @@ _TITLES = {
     "searches": "Searches per question",
     "sampled_tokens": "Sampled tokens per question",
 }
-_NOTE = "difference: second minus first over the same questions, in brackets its 95 % interval over questions."
+_NOTE = "difference: second minus first over the same questions; 95 %: its interval over questions."
 
 
 def compare(
@@ -92,10 +92,9 @@ def _table(name: str, labels: tuple[str, str], figures: "dict[str, Paired]") -> 
     digits = 3 if name in ("em", "f1", "cover_em") else 1
     rows = []
     for benchmark, of in figures.items():
-        span = f"({of.low:+.{digits}f} to {of.high:+.{digits}f})"
-        means = (f"{of.first:.{digits}f}", f"{of.second:.{digits}f}")
-        rows.append((benchmark, str(of.n), *means, f"{of.difference:+.{digits}f} {span}"))
-    return Table(_TITLES[name], ("benchmark", "n", *labels, "difference"), tuple(rows))
+        means = (f"{of.first:.{digits}f}", f"{of.second:.{digits}f}", f"{of.difference:+.{digits}f}")
+        rows.append((benchmark, str(of.n), *means, f"{of.low:+.{digits}f} to {of.high:+.{digits}f}"))
+    return Table(_TITLES[name], ("benchmark", "n", *labels, "difference", "95 %"), tuple(rows))
 
 
 def _label(evaluation: "Evaluation") -> str:
