@@ -91,7 +91,16 @@ class MrSearchConfig(Frozen):
     exploration_attempts: NonNegativeInt = Field(0, description="first attempts whose own reward does not count")
 
 
-RewardKind = Literal["em", "f1", "set_f1", "autorefine"]
+class FormatConfig(Frozen):
+    """The weights of Search-R1's reward for answer and format (docs/methods/search_r1_format.md)."""
+
+    structure: float = Field(0.2, ge=0, le=1, description="for a valid response, and what a right answer loses without")
+    final: float = Field(0.1, ge=0, le=1, description="for a wrong answer in an invalid response")
+    retrieval: float = Field(0.0, ge=0, le=1, description="more for a valid one whose documents hold a gold answer")
+    think_first: bool = Field(False, description="a valid response begins with a think block")
+
+
+RewardKind = Literal["em", "f1", "set_f1", "autorefine", "search_r1_format"]
 
 
 class CreditConfig(Frozen):
@@ -122,6 +131,7 @@ class CreditConfig(Frozen):
     route: Literal["query", "query_and_think"] = Field("query", description="the tokens of a turn that get the bonus")
     bonus_groups: Literal["all", "uniform"] = Field("all", description="uniform: only groups of equal rewards get it")
     igpo: IgpoConfig | None = None
+    search_r1_format: FormatConfig | None = None
 
 
 _SHARED = CreditConfig(
@@ -140,6 +150,7 @@ _SHARED = CreditConfig(
 METHODS: dict[str, CreditConfig] = {
     "grpo": CreditConfig(),
     "autorefine": CreditConfig(reward="autorefine"),
+    "search_r1_format": CreditConfig(reward="search_r1_format", search_r1_format=FormatConfig()),
     "reinforce": CreditConfig(rule="reinforce", group_size=1),
     "rloo": CreditConfig(rule="rloo"),
     "ig_search": CreditConfig(rule="ig_search", alpha=0.3, information_gain=InformationGainConfig()),

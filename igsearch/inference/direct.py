@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from igsearch.config import Config
 from igsearch.inference.opened import answer_opened
+from igsearch.inference.turns import begin, sessions
 from igsearch.policy.base import Policy
 from igsearch.records import Episode, Question
 from igsearch.retrieval.base import Retriever
-from igsearch.rollout.prompts import STYLES, message_ids, question_ids
 
 # The examples keep a small model from answering in sentences.
 _EXAMPLES = """Answer the last question. Write only the answer itself, in one to five words.
@@ -25,18 +25,21 @@ Question: {question}"""
 
 PROMPTS = {
     "tiny": "{question}",
+    "tiny_search_r1": "{question}",
     "autorefine": _EXAMPLES,
+    "search_r1": _EXAMPLES,
     "plain": f"{_EXAMPLES}\n",
 }
 
 
 def answer(policy: Policy, retriever: Retriever, questions: Sequence[Question], config: Config) -> list[Episode]:
     """One greedy episode for each question, in order. The retriever is not asked."""
-    episodes = [Episode(question, 0, _prompt(policy, question, config)) for question in questions]
-    answer_opened(policy, episodes, config.evaluation.max_answer_tokens, config.rollout.batch_size)
+    episodes = [asked(policy, question, config) for question in questions]
+    for turns in sessions(policy, episodes, config):
+        answer_opened(turns, turns.rows)
     return episodes
 
 
-def _prompt(policy: Policy, question: Question, config: Config) -> list[int]:
-    style, values = config.rollout.prompt, {"question": question_ids(policy, question.text)}
-    return message_ids(policy, PROMPTS[style], values, STYLES[style].chat)[-config.rollout.max_prompt_tokens :]
+def asked(policy: Policy, question: Question, config: Config) -> Episode:
+    """The episode before its answer."""
+    return begin(policy, question, PROMPTS[config.rollout.prompt], config)

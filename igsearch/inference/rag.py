@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from igsearch.config import Config
 from igsearch.inference.opened import answer_opened
+from igsearch.inference.turns import begin, sessions
 from igsearch.policy.base import Policy
 from igsearch.records import EndReason, Episode, Hit, Question
 from igsearch.retrieval.base import Retriever
 from igsearch.rollout.environment import add_step, search_each
-from igsearch.rollout.prompts import STYLES, message_ids, question_ids
 from igsearch.rollout.protocol import render_hits
 
 # The examples keep a small model from answering in sentences.
@@ -26,7 +26,9 @@ Question: {question}"""
 PROMPTS = {
     # The tiny policy reads documents only after a search, so it is shown one for the question.
     "tiny": "{question}<search>{question}</search><documents>{documents}</documents>",
+    "tiny_search_r1": "{question}<search>{question}</search><information>{documents}</information>",
     "autorefine": _EXAMPLES,
+    "search_r1": _EXAMPLES,
     "plain": f"{_EXAMPLES}\n",
 }
 
@@ -37,18 +39,16 @@ def answer(policy: Policy, retriever: Retriever, questions: Sequence[Question], 
     Their text is cut on the right to `max_observation_tokens`. Where the retriever fails there is no answer.
     """
     found = search_each(retriever, [question.text for question in questions], config.retrieval.k)
-    episodes = [_episode(policy, *pair, config) for pair in zip(questions, found, strict=True)]
-    ready = [episode for episode in episodes if episode.end is not EndReason.RETRIEVER_FAILED]
-    answer_opened(policy, ready, config.evaluation.max_answer_tokens, config.rollout.batch_size)
+    episodes = [_asked(policy, *pair, config) for pair in zip(questions, found, strict=True)]
+    for turns in sessions(policy, episodes, config):
+        answer_opened(turns, turns.rows)
     return episodes
 
 
-def _episode(policy: Policy, question: Question, hits: list[Hit] | None, config: Config) -> Episode:
+def _asked(policy: Policy, question: Question, hits: list[Hit] | None, config: Config) -> Episode:
     rollout = config.rollout
     documents = policy.encode(render_hits(hits or [], rollout.document_template))[: rollout.max_observation_tokens]
-    values = {"question": question_ids(policy, question.text), "documents": documents}
-    prompt = message_ids(policy, PROMPTS[rollout.prompt], values, STYLES[rollout.prompt].chat)
-    episode = Episode(question, 0, prompt[-rollout.max_prompt_tokens :])
+    episode = begin(policy, question, PROMPTS[rollout.prompt], config, documents=documents)
     if hits is None:
         episode.end = EndReason.RETRIEVER_FAILED
     else:

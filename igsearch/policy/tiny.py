@@ -14,7 +14,10 @@ from igsearch.policy.base import Policy
 from igsearch.records import SpanKind
 
 PAD, END, UNKNOWN = "<pad>", "<eos>", "[UNK]"
-TAGS = tuple(tag for kind in SpanKind for tag in (f"<{kind.value}>", f"</{kind.value}>"))
+TAGS = (
+    *(tag for kind in SpanKind for tag in (f"<{kind.value}>", f"</{kind.value}>")),
+    *("<information>", "</information>", "<reflect>"),
+)
 MAX_POSITIONS = 1024
 
 

@@ -2,19 +2,22 @@
 
 Batched over all rollouts that still run: one decoding session, and one call of the retriever for all queries of a turn.
 After `max_searches` turns of the environment, valid or not, what still runs gets one last turn without retrieval
-(Search-R1, AutoRefine). What the loop does with a row depends on no other row.
+(Search-R1, AutoRefine). What the loop does with a row depends on no other row. Where a method makes several attempts,
+this is one of them (see `attempts`).
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from igsearch.config import RolloutConfig
 from igsearch.policy import generate
 from igsearch.policy.base import Policy, Sampled, Session
 from igsearch.records import EndReason, Episode, Hit, Question, SearchStep, Span, SpanKind, Turn
 from igsearch.retrieval.base import Retriever, RetrieverError
+from igsearch.rollout.attempts import Attempts
 from igsearch.rollout.prompts import STYLES, prompt_ids, trusted_ids
-from igsearch.rollout.protocol import TurnText, Watch, observation, turn_blocks
+from igsearch.rollout.protocol import TurnText, Watch, is_tidy, observation, turn_blocks
 from igsearch.seeds import derive_seed
 
 
@@ -89,36 +92,42 @@ class Loop:
     def run(self) -> None:
         """Play every episode to its end."""
         rows = list(range(len(self.episodes)))
-        for turn in range(self.config.max_searches + 1):
-            actions = self._sample(rows, turn)
-            replies = self._reply(actions, last=turn == self.config.max_searches)
-            if not replies:
-                return
+        while replies := self._reply(self._sample(rows)):
             self.session.drop([row for row in rows if row not in replies])
             rows = sorted(replies)
             written = [row for row in rows if replies[row]]
             self.session.append(written, [replies[row] for row in written])
+        for episode in self.episodes:
+            self._attempts.fill(episode)
+
+    @cached_property
+    def _attempts(self) -> Attempts:
+        return Attempts(self.policy, self.config)
+
+    @cached_property
+    def _correction(self) -> list[int]:
+        return trusted_ids(self.policy, STYLES[self.config.prompt].correction)
 
     def _room(self, row: int) -> int:
-        return self.config.max_response_tokens - len(self.episodes[row].response_ids)
+        return self.config.response_tokens - len(self.episodes[row].response_ids)
 
-    def _sample(self, rows: Sequence[int], turn: int) -> dict[int, Span | None]:
+    def _sample(self, rows: Sequence[int]) -> dict[int, Span | None]:
         """One turn of the policy; for each row the action that ended it, or None."""
         watches = {row: Watch(self.policy.pieces) for row in rows}
         sampled = self.session.generate(
             rows,
             lambda row, token_id: watches[row].closes(token_id),
             [min(self.config.max_turn_tokens, self._room(row)) for row in rows],
-            self._seeds(rows, turn),
+            self._seeds(rows),
             self.config.temperature,
         )
         return {row: self._record(self.episodes[row], wrote) for row, wrote in zip(rows, sampled, strict=True)}
 
-    def _seeds(self, rows: Sequence[int], turn: int) -> list[int] | None:
+    def _seeds(self, rows: Sequence[int]) -> list[int] | None:
         if self.seed_key is None:
             return None
         episodes = [self.episodes[row] for row in rows]
-        return [derive_seed(*self.seed_key, episode.question.uid, episode.rollout, turn) for episode in episodes]
+        return [derive_seed(*self.seed_key, each.question.uid, each.rollout, len(each.turns)) for each in episodes]
 
     def _record(self, episode: Episode, sampled: Sampled) -> Span | None:
         """Append a sampled turn with its spans. Returns its action; a search without a query is none."""
@@ -126,35 +135,50 @@ class Loop:
         append_sampled(episode, sampled)
         text = TurnText(self.policy.pieces, sampled.ids, generate.eos_ids(self.policy))
         action = None
-        for block in turn_blocks(text.data):
+        blocks = turn_blocks(text.data)
+        for block in blocks:
             step = _refined_step(episode) if block.kind is SpanKind.REFINE else -1
             span = text.span(block, offset, step)
             episode.spans.append(span)
             if span.kind is SpanKind.ANSWER or (span.kind is SpanKind.SEARCH and span.text):
                 action = span
-        episode.turns.append(Turn(offset, len(episode.response_ids), valid=action is not None))
+        episode.invalid_turns += action is None
+        attempt = self._attempts.now(episode)
+        wrote = {"valid": action is not None, "tidy": is_tidy(text.data, blocks)}
+        episode.turns.append(Turn(offset, len(episode.response_ids), attempt=attempt, **wrote))
         return action
 
-    def _reply(self, actions: Mapping[int, Span | None], last: bool) -> dict[int, list[int]]:
+    def _reply(self, actions: Mapping[int, Span | None]) -> dict[int, list[int]]:
         """What the environment writes to each row that goes on (perhaps nothing). The other episodes have ended."""
         queries: dict[int, str] = {}
         replies: dict[int, list[int]] = {}
-        correction = trusted_ids(self.policy, STYLES[self.config.prompt].correction)
         for row, action in actions.items():
-            if action is None:
-                self.episodes[row].invalid_turns += 1
-                if last:
-                    self.episodes[row].end = EndReason.MALFORMED if self._room(row) else EndReason.TOKEN_BUDGET
-                elif self._inject(row, correction):
-                    replies[row] = correction
-            elif action.kind is SpanKind.ANSWER:
-                self.episodes[row].prediction = action.text
-                self.episodes[row].end = EndReason.ANSWERED
-            elif last:
-                self.episodes[row].end = EndReason.TURN_LIMIT
-            else:
+            ending = self._ending(row, action)
+            if action is not None and ending is None:
                 queries[row] = action.text
+                continue
+            reply = self._correction if ending is None else self._end_attempt(row, ending, action)
+            if reply is not None and self._inject(row, reply):
+                replies[row] = reply
         return {**replies, **self._search(queries)}
+
+    def _ending(self, row: int, action: Span | None) -> EndReason | None:
+        """How the attempt ends with this action; None where it goes on."""
+        if action is not None and action.kind is SpanKind.ANSWER:
+            return EndReason.ANSWERED
+        if not self._attempts.is_last_turn(self.episodes[row]):
+            return None
+        if action is not None:
+            return EndReason.TURN_LIMIT
+        return EndReason.MALFORMED if self._room(row) else EndReason.TOKEN_BUDGET
+
+    def _end_attempt(self, row: int, ending: EndReason, action: Span | None) -> list[int] | None:
+        """Take down the answer, if any. Returns the request for another attempt, None where this was the last."""
+        episode = self.episodes[row]
+        answer = action.text if action is not None and ending is EndReason.ANSWERED else None
+        episode.end = ending
+        episode.prediction = episode.prediction if answer is None else answer
+        return self._attempts.reflection(episode) if self._attempts.again(episode, answer) else None
 
     def _inject(self, row: int, ids: Sequence[int]) -> bool:
         """Write `ids` to a row. False, and the episode has ended, where the budget leaves no token to follow them."""

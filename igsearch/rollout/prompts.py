@@ -7,7 +7,8 @@ passages are *untrusted*: `Policy.encode` makes plain tokens of whatever they co
 `autorefine` describes AutoRefine's cycle (arXiv 2505.11277) in our own words, as a chat message. `plain` shows the same
 cycle by examples to be continued, without the chat template: SmolLM2-135M-Instruct, told as a chat what to do, does not
 search, but begins with a search when it continues examples. The tiny policy knows neither English nor chat: its prompt
-is the question alone.
+is the question alone. `search_r1` and `tiny_search_r1` are the protocol of Search-R1 (arXiv 2503.09516), in our words:
+passages stand in information tags, and nothing is refined.
 """
 
 import re
@@ -24,7 +25,9 @@ _SLOT = re.compile(r"\[\[slot:(\w+)\]\]")
 class Style:
     """The fixed texts of a prompt style: `{question}` is a slot of `agent`; the others are written as they stand.
 
-    `chat` puts prompts through the tokenizer's chat template, where it has one.
+    `chat` puts prompts through the tokenizer's chat template, where it has one. `forced_answer` is what turns any state
+    of a rollout into the beginning of an answer: it ends the reasoning and opens the answer tag.
+    `reflection` asks for another attempt after an answer.
     """
 
     chat: bool
@@ -32,6 +35,8 @@ class Style:
     documents_open: str
     documents_close: str
     correction: str
+    reflection: str
+    forced_answer: str
 
 
 _AGENT = """Answer the question at the end by searching an encyclopedia. Mark everything you write with tags.
@@ -81,12 +86,46 @@ Question: Who painted the Night Watch?
 Question: {question}
 """
 
+_PLAIN_REFLECTION = """
+<think> That may be wrong or incomplete. I search for what confirms or corrects it and then answer again. </think>
+"""
+
 _PLAIN_CORRECTION = "\n<think> I have to write a search or the answer now. </think>\n"
+
+_FORCED_ANSWER = "\n<think> That is enough information to answer the question now. </think>\n<answer>"
 
 _CORRECTION = """
 That holds no complete search and no complete answer. Write <search> query </search> to look something up, or \
 <answer> answer </answer> to finish.
 """
+
+_REFLECTION = """Look back at your answer before it counts. Which of its steps does no passage support, and what has \
+not been looked up yet? Take another attempt at the same question: search for what could confirm or correct the \
+answer, then give the one you now hold best, changed or not. The tags are the same: <think> reasoning </think>, \
+<search> query </search>, <refine> the useful facts </refine>, and at the end <answer> answer </answer>."""
+
+_SEARCH_R1 = """Answer the question at the end by searching an encyclopedia. Mark everything you write with tags.
+
+Whenever something new is known, reason about it first: <think> your reasoning </think>
+If a fact is missing, ask for it with a short query: <search> your query </search>
+The system replies with passages between <information> and </information>; never write these yourself.
+Search as often as you need. As soon as you know enough, finish with the answer alone, in a few words: \
+<answer> your answer </answer>
+
+Example
+Question: In which country was the director of Solaris born?
+<think> I need the director of Solaris first. </think>
+<search> director of the film Solaris </search>
+<information>Doc 1(Title: Solaris (1972 film)) Solaris is a film directed by Andrei Tarkovsky.</information>
+<think> Andrei Tarkovsky directed it. Where was he born? </think>
+<search> Andrei Tarkovsky birthplace </search>
+<information>Doc 1(Title: Andrei Tarkovsky) Tarkovsky was born in Zavrazhye in the Soviet Union.</information>
+<think> He was born in the Soviet Union. </think>
+<answer> the Soviet Union </answer>
+
+Question: {question}"""
+
+_SEARCH_R1_REFLECTION = _REFLECTION.replace("<refine> the useful facts </refine>, ", "")
 
 STYLES: Mapping[str, Style] = {
     # The tiny vocabulary has neither line breaks nor the words of a correction: an invalid turn simply goes on.
@@ -96,6 +135,17 @@ STYLES: Mapping[str, Style] = {
         documents_open="<documents>",
         documents_close="</documents>",
         correction="",
+        reflection="<reflect>",
+        forced_answer="<answer>",
+    ),
+    "tiny_search_r1": Style(
+        chat=False,
+        agent="{question}",
+        documents_open="<information>",
+        documents_close="</information>",
+        correction="",
+        reflection="<reflect>",
+        forced_answer="<answer>",
     ),
     "autorefine": Style(
         chat=True,
@@ -103,6 +153,17 @@ STYLES: Mapping[str, Style] = {
         documents_open="\n\n<documents>",
         documents_close="</documents>\n\n",
         correction=_CORRECTION,
+        reflection=_REFLECTION,
+        forced_answer=_FORCED_ANSWER,
+    ),
+    "search_r1": Style(
+        chat=True,
+        agent=_SEARCH_R1,
+        documents_open="\n\n<information>",
+        documents_close="</information>\n\n",
+        correction=_CORRECTION,
+        reflection=_SEARCH_R1_REFLECTION,
+        forced_answer=_FORCED_ANSWER,
     ),
     "plain": Style(
         chat=False,
@@ -111,6 +172,8 @@ STYLES: Mapping[str, Style] = {
         documents_open="\n<documents>",
         documents_close="</documents>\n",
         correction=_PLAIN_CORRECTION,
+        reflection=_PLAIN_REFLECTION,
+        forced_answer=_FORCED_ANSWER,
     ),
 }
 
@@ -165,3 +228,20 @@ def prompt_ids(policy: Policy, question: str, config: RolloutConfig) -> list[int
     style = STYLES[config.prompt]
     values = {"question": question_ids(policy, question)}
     return message_ids(policy, style.agent, values, style.chat)[-config.max_prompt_tokens :]
+
+
+_ANSWERED = "[[answered]]"
+
+
+def reflection_ids(policy: Policy, config: RolloutConfig) -> list[int]:
+    """What stands between two attempts: in a chat the end of the assistant's message and another one of the user."""
+    style = STYLES[config.prompt]
+    if not style.chat:
+        return trusted_ids(policy, style.reflection)
+    if not policy.tokenizer.chat_template:
+        return trusted_ids(policy, f"\n\n{style.reflection}\n\n")
+    turns = [("user", "?"), ("assistant", _ANSWERED), ("user", style.reflection)]
+    text = policy.tokenizer.apply_chat_template(
+        [{"role": role, "content": content} for role, content in turns], tokenize=False, add_generation_prompt=True
+    )
+    return trusted_ids(policy, str(text).rpartition(_ANSWERED)[2])
