@@ -78,8 +78,9 @@ def _model(directory: Path, dtype: str) -> Any:
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
+    loaded: Any
     try:
-        model, report = AutoModelForCausalLM.from_pretrained(
+        loaded = AutoModelForCausalLM.from_pretrained(
             directory,
             dtype=getattr(torch, dtype),
             local_files_only=True,
@@ -88,6 +89,7 @@ def _model(directory: Path, dtype: str) -> Any:
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise UserError(f"cannot load the model in {directory}: {_first_line(error)}") from error
+    model, report = loaded
     _check_weights(directory, report)
     return model.eval().to(_device())
 

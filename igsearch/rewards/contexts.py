@@ -12,8 +12,8 @@ from typing import Protocol
 from igsearch.methods import InformationGainConfig
 from igsearch.policy.base import Policy
 from igsearch.records import Episode, Span, SpanKind
+from igsearch.rewards.likelihood import Ids
 
-Ids = tuple[int, ...]
 Block = Ids | str
 
 
@@ -60,6 +60,8 @@ class TextForm:
 
     def block(self, episode: Episode, start: int, span: Span) -> str:
         text = self._policy.pieces.text(episode.response_ids[span.outer_start : span.outer_end])
+        if span.kind is SpanKind.REFINE and "</refine>" not in text:  # the policy left it open: closed here, as there
+            return f"<refine> {span.text} </refine>"
         return _between_tags(text, span.kind).strip()
 
     def prefix(self, episode: Episode, end: int) -> str:

@@ -80,9 +80,13 @@ def _em(episode: Episode) -> float:
 
 
 def validation_metrics(episodes: Sequence[Episode]) -> Metrics:
-    """Greedy EM (overall, `em/<benchmark>`, `em/hops_<n>`) and the share of useful first queries, over questions."""
-    values: dict[str, list[float]] = {}
-    for episode in episodes:
+    """Greedy EM (overall, `em/<benchmark>`, `em/hops_<n>`) and the share of useful first queries, over questions.
+
+    Questions on which the retriever failed are left out of these and counted: `retriever_failed`.
+    """
+    failed = [episode.end is EndReason.RETRIEVER_FAILED for episode in episodes]
+    values: dict[str, list[float]] = {"retriever_failed": [float(sum(failed))]}
+    for episode in (episode for episode, broken in zip(episodes, failed, strict=True) if not broken):
         useful = first_query_useful(episode)
         if useful is not None:
             values.setdefault("first_query_useful", []).append(float(useful))

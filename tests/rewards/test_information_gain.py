@@ -5,13 +5,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+import scripted
 import torch
 
 from igsearch.methods import InformationGainConfig
 from igsearch.policy.base import Policy
 from igsearch.records import EndReason, Episode
 from igsearch.rewards import information_gain as ig
-from igsearch.rewards.contexts import answer_ids
+from igsearch.rewards import likelihood
+from igsearch.rewards.contexts import answer_ids, form_of, until_query
+from igsearch.rewards.likelihood import weighted_mean
 
 KEY = (7, "train", 3)
 PLAIN = InformationGainConfig()
@@ -22,13 +25,13 @@ def config(**changes: object) -> InformationGainConfig:
 
 
 def test_head_tokens_weigh_three_times() -> None:
-    assert ig.weighted_mean(torch.tensor([-1.0, -2.0, -3.0, -4.0]), 3, 3.0) == pytest.approx(-2.2)
-    assert ig.weighted_mean(torch.tensor([-1.0, -3.0]), 3, 3.0) == pytest.approx(-2.0)
-    assert ig.weighted_mean(torch.tensor([-1.0, -3.0, -5.0]), 0, 1.0) == pytest.approx(-3.0)
+    assert weighted_mean(torch.tensor([-1.0, -2.0, -3.0, -4.0]), 3, 3.0) == pytest.approx(-2.2)
+    assert weighted_mean(torch.tensor([-1.0, -3.0]), 3, 3.0) == pytest.approx(-2.0)
+    assert weighted_mean(torch.tensor([-1.0, -3.0, -5.0]), 0, 1.0) == pytest.approx(-3.0)
 
 
 def test_an_answer_without_tokens_scores_zero() -> None:
-    assert ig.weighted_mean(torch.empty(0), 3, 3.0) == 0
+    assert weighted_mean(torch.empty(0), 3, 3.0) == 0
 
 
 def reference(policy: Policy, context: Sequence[int], answer: Sequence[int]) -> float:
@@ -46,7 +49,7 @@ class Spy:
 
     def __init__(self) -> None:
         self.rows: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
-        self.score = ig.score
+        self.score = likelihood.score
 
     def __call__(self, policy: Policy, contexts: object, answers: object, batch_size: int) -> object:
         self.rows += [(tuple(c), tuple(a)) for c, a in zip(contexts, answers, strict=True)]  # type: ignore[call-overload]
@@ -56,7 +59,7 @@ class Spy:
 @pytest.fixture
 def spy(monkeypatch: pytest.MonkeyPatch) -> Spy:
     watcher = Spy()
-    monkeypatch.setattr(ig, "score", watcher)
+    monkeypatch.setattr(likelihood, "score", watcher)
     return watcher
 
 
@@ -136,6 +139,17 @@ def test_text_form_joins_the_blocks_with_line_breaks(policy: Policy, episodes: l
     if policy.name == "bpe":
         tail = "<documents>karvik was born in meldon .</documents>\n<refine> karvik meldon </refine>\n<answer> "
         assert texts[0].endswith(f"<think> who </think>\n<search> karvik </search>\n{tail}")
+
+
+def test_text_form_closes_a_refine_that_the_policy_left_open(policies: dict[str, Policy]) -> None:
+    bpe, released = policies["bpe"], config(contexts="text", answer_space="authors", draws=1)
+    turns = ["<search> karvik </search>", "<refine> karvik meldon\n<search> torras </search>", "<answer> x </answer>"]
+    (episode,) = scripted.play(bpe, [turns], scripted.Shelf(karvik="by baldon in torras .", torras="in melvik ."))
+    (first, second) = ig.pool_of(bpe, [episode], released)
+    assert first.refine == "<refine> karvik meldon </refine>"
+    assert not second.refine
+    context = form_of(bpe, released).join(until_query(form_of(bpe, released), episode, 1))
+    assert "\n<refine> karvik meldon </refine>\n<search> torras </search>\n" in bpe.tokenizer.decode(context)
 
 
 def test_both_forms_agree_where_white_space_means_nothing(policies: dict[str, Policy]) -> None:

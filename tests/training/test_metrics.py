@@ -52,6 +52,18 @@ def test_validation_em_by_benchmark_and_hops(episodes: list[Episode]) -> None:
     assert metrics["validation/em/musique"] == 0.0
 
 
+def test_a_failed_retriever_is_no_wrong_answer_in_validation(episodes: list[Episode]) -> None:
+    assert validation_metrics(episodes)["validation/retriever_failed"] == 0
+    episodes[1].end = EndReason.RETRIEVER_FAILED
+    metrics = validation_metrics(episodes)
+    assert metrics["validation/em"] == 4 / 7
+    assert metrics["validation/em/nq"] == 1.0
+    assert metrics["validation/retriever_failed"] == 1
+    for episode in episodes:
+        episode.end = EndReason.RETRIEVER_FAILED
+    assert validation_metrics(episodes) == {"validation/retriever_failed": 8.0}
+
+
 def test_inner_phases_are_not_counted_twice() -> None:
     clock = Clock()
     with clock.phase("outer"):
