@@ -108,7 +108,8 @@ class Turn:
     """What the policy wrote between two moves of the environment: `Episode.response_ids[start:end]`.
 
     `step` is the search that it executed, -1 where it executed none. `valid`: it held a complete search or answer.
-    `attempt` counts the episodes of a rollout that is asked to reflect and try again (MR-Search), from 0.
+    `attempt` counts the episodes of a rollout that is asked to reflect and try again (MR-Search), from 0. `tidy`: its
+    blocks were closed, none held a tag, and nothing but white space stood outside of them.
     """
 
     start: int
@@ -116,6 +117,7 @@ class Turn:
     step: int = -1
     valid: bool = True
     attempt: int = 0
+    tidy: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,9 @@
     F1 = 2PR / (P + R) over the bags of normalised words; yes, no and noanswer match only themselves
 
 each the maximum over the aliases. AutoRefine's staircase (arXiv 2505.11277): F1 where it is positive; 0.1 where it is 0
-but a gold answer stands in the refine blocks; 0 without a complete answer.
+but a gold answer stands in the refine blocks; 0 without a complete answer. Set-F1, that of IGPO's released code
+(arXiv 2510.14967): F1 over sets of words, in lower case, punctuation read as a space, articles kept, no rule for yes
+and no.
 
 No prediction (None) and no gold answer score 0 everywhere; an empty prediction is a prediction. Cover-EM compares
 characters, not whole words as retrieval hits do: "l" is covered by every word with an l, and an alias of which
@@ -12,15 +14,18 @@ normalisation leaves nothing is covered by every prediction.
 """
 
 import math
+import string
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from igsearch.methods import RewardKind
+from igsearch.methods import FormatConfig, RewardKind
 from igsearch.records import EndReason, Episode, SpanKind
+from igsearch.rewards.format import search_r1_format
 from igsearch.text import normalize_answer
 
 VERDICTS = frozenset({"yes", "no", "noanswer"})
 REFINE_REWARD = 0.1
+_SPACED = str.maketrans(string.punctuation, " " * len(string.punctuation))
 
 
 def _best(prediction: str | None, answers: Sequence[str], metric: Callable[[str, str], float]) -> float:
@@ -49,6 +54,17 @@ def f1(prediction: str | None, answers: Sequence[str]) -> float:
     return _best(prediction, answers, _word_f1)
 
 
+def set_f1(prediction: str | None, answers: Sequence[str]) -> float:
+    """F1 over the sets of words in [0, 1] against the best alias, as IGPO takes it."""
+    said = _word_set(prediction or "")
+    scores = (2 * len(said & gold) / (len(said) + len(gold)) for gold in map(_word_set, answers) if said and gold)
+    return max(scores, default=0.0)
+
+
+def _word_set(text: str) -> set[str]:
+    return set(text.lower().translate(_SPACED).split())
+
+
 def cover_em(prediction: str | None, answers: Sequence[str]) -> float:
     """1 if an alias is a substring of the prediction after normalisation, else 0."""
     return _best(prediction, answers, lambda said, gold: float(gold in said))
@@ -69,7 +85,7 @@ def outcome_reward(
     """The outcome reward of one rollout, in [0, 1]."""
     if kind == "autorefine":
         return autorefine(prediction, answers, refines)
-    return {"em": exact_match, "f1": f1}[kind](prediction, answers)
+    return {"em": exact_match, "f1": f1, "set_f1": set_f1}[kind](prediction, answers)
 
 
 def attempt_rewards(kind: RewardKind, episode: Episode) -> list[float]:
@@ -79,9 +95,15 @@ def attempt_rewards(kind: RewardKind, episode: Episode) -> list[float]:
     return [outcome_reward(kind, prediction, episode.question.answers) for prediction in episode.attempts]
 
 
-def episode_reward(kind: RewardKind, episode: Episode) -> float:
-    """The outcome reward of an episode; NaN (no reward, not a reward of 0) where the retriever broke it off."""
+def episode_reward(kind: RewardKind, episode: Episode, form: FormatConfig | None = None) -> float:
+    """The outcome reward of an episode; NaN (no reward, not a reward of 0) where the retriever broke it off.
+
+    `form` has the weights of `search_r1_format`; None for the default ones.
+    """
     if episode.end is EndReason.RETRIEVER_FAILED:
         return math.nan
+    if kind == "search_r1_format":
+        right = exact_match(episode.prediction, episode.question.answers) == 1
+        return search_r1_format(episode, right, form or FormatConfig())
     refines = [span.text for span in episode.spans_of(SpanKind.REFINE)]
     return outcome_reward(kind, episode.prediction, episode.question.answers, refines)

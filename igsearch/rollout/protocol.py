@@ -80,6 +80,7 @@ _THINK = re.compile(rb"<think>(.*?)</think>", re.DOTALL)
 _REFINE = re.compile(rb"<refine>")
 _REFINE_END = re.compile(rb"</refine>|(?=\n\s*<(?:search|answer)>)")
 _ACTION_OPENS = re.compile(rb"<(?:search|answer)>")
+_TAG = re.compile(rb"</?(?:think|refine|search|answer|documents|information)>")
 
 
 class Watch:
@@ -134,6 +135,16 @@ def turn_blocks(turn: bytes) -> list[Block]:
     action = action_block(turn)
     notes = sorted([*_think_blocks(turn), *_refine_blocks(turn)], key=lambda block: block.start)
     return [*notes, *([action] if action else [])]
+
+
+def is_tidy(turn: bytes, blocks: Sequence[Block]) -> bool:
+    """Whether the blocks of a turn are closed and hold no tags, and only white space stands outside of them."""
+    outside, position = b"", 0
+    for block in blocks:
+        if block.outer_end == block.end or _TAG.search(turn, block.start, block.end):
+            return False
+        outside, position = outside + turn[position : block.outer_start], block.outer_end
+    return not (outside + turn[position:]).strip()
 
 
 class TurnText:

@@ -74,10 +74,10 @@ _LUCENE = ("corpus.py", "retrieval/base.py", "retrieval/jvm.py", "retrieval/luce
 _POLICY = ("policy/base.py", "policy/load.py", "policy/pieces.py")
 _PROTOCOL = ("rollout/prompts.py", "rollout/protocol.py")
 _SEARCH = (*_READERS, *_LUCENE, *_POLICY, *_PROTOCOL, "records.py", "seeds.py", "text.py", "stages/inputs.py")
-_ROLLOUT = (*_SEARCH, "policy/generate.py", "rollout/environment.py", "rewards/answer.py")
+_ROLLOUT = (*_SEARCH, "policy/generate.py", "rollout/environment.py", "rewards/answer.py", "rewards/format.py")
 _TRAINING = ("batch", "checkpoint", "metrics", "requirements", "run", "schedule", "step", "trainer", "verification")
 _CONTRACT = (  # the prompts that a contract names stand in the modules that answer
-    *(f"inference/{name}.py" for name in ("direct", "opened", "rag")),
+    *(f"inference/{name}.py" for name in ("cot", "direct", "ircot", "opened", "rag", "search_o1", "turns")),
     *(f"policy/{name}.py" for name in ("base", "generate", "pieces")),
     *("retrieval/base.py", "rollout/environment.py", *_PROTOCOL, "seeds.py"),
 )

@@ -104,16 +104,24 @@ def _units(episode: Episode, signals: Signals) -> Iterator[Unit]:
             information_gain=gain.gain if gain else None,
             new_passages=step.new_passages,
             closing=query.outer_end - 1 if query else None,
+            think=_thoughts(episode, index),
         )
+
+
+def _thoughts(episode: Episode, step: int) -> tuple[int, ...]:
+    """The sampled tokens of the think blocks in the turn that executed a search step."""
+    turn = next((turn for turn in episode.turns if turn.step == step), None)
+    blocks = [span for span in episode.spans_of(SpanKind.THINK) if turn and turn.start <= span.start < turn.end]
+    return tuple(position for span in blocks for position in _sampled(episode, span.start, span.end))
 
 
 def _sampled(episode: Episode, start: int, end: int) -> tuple[int, ...]:
     return tuple(position for position in range(start, end) if episode.sampled[position])
 
 
-def _turns(episode: Episode) -> Iterator[TurnUnit]:
+def _turns(episode: Episode, signals: Signals) -> Iterator[TurnUnit]:
     """Each turn with the state in which it was written: the question, or the documents found last."""
-    anchor = episode.question.text
+    anchor, beliefs = episode.question.text, signals.beliefs.after
     for turn in episode.turns:
         yield TurnUnit(
             positions=_sampled(episode, turn.start, turn.end),
@@ -121,6 +129,7 @@ def _turns(episode: Episode) -> Iterator[TurnUnit]:
             step=turn.step if turn.step >= 0 else None,
             valid=turn.valid,
             attempt=turn.attempt,
+            belief=beliefs[turn.step] if beliefs and turn.step >= 0 else None,
         )
         documents = episode.span_at(SpanKind.DOCUMENTS, turn.step) if turn.step >= 0 else None
         anchor = documents.text if documents else anchor
@@ -149,6 +158,11 @@ def credit_batch(
         reward_B=torch.tensor(list(rewards), dtype=dtype),
         loss_mask_BL=loss_mask(episodes).bool(),
         units=tuple(tuple(_units(episode, row)) for episode, row in zip(episodes, measured, strict=True)),
-        turns=tuple(tuple(_turns(episode)) for episode in episodes),
-        attempt_rewards=tuple(tuple(attempt_rewards(reward, episode)) for episode in episodes),
+        turns=tuple(tuple(_turns(episode, row)) for episode, row in zip(episodes, measured, strict=True)),
+        first_belief=tuple(row.beliefs.first for row in measured),
+        attempt_rewards=tuple(
+            tuple(attempt_rewards(reward, episode)) if episode.attempts else (float(whole),)
+            for episode, whole in zip(episodes, rewards, strict=True)
+        ),
+        answered=tuple(episode.prediction is not None for episode in episodes),
     )

@@ -23,3 +23,8 @@ def check(config: Config, name: str, questions: Sequence[Question]) -> None:
             f"method {name} compares the rollouts of one question, so its group size must be at least 2 "
             f"(train.group_size is {config.train.group_size})"
         )
+    if method.reward == "search_r1_format" and config.rollout.attempts > 1:
+        raise UserError(
+            f"method {name}: the reward search_r1_format judges a response with one attempt, and here it has "
+            f"{config.rollout.attempts}; choose another methods.{name}.reward"
+        )

@@ -20,14 +20,15 @@ import torch
 
 from igsearch import credit
 from igsearch.config import Config, TrainConfig
+from igsearch.credit.control import controlled
 from igsearch.methods import CreditConfig
 from igsearch.policy.base import Policy
 from igsearch.records import Question
 from igsearch.retrieval.base import Retriever
 from igsearch.rewards.answer import episode_reward
-from igsearch.rewards.information_gain import diagnostics
-from igsearch.rewards.signals import measure
+from igsearch.rewards.signals import diagnostics, measure
 from igsearch.rollout.environment import rollout
+from igsearch.rollout.prompts import STYLES
 from igsearch.training.batch import TokenBatch, credit_batch, token_batch
 
 Key = tuple[int | str, ...]
@@ -45,8 +46,9 @@ def train_step(
 ) -> dict[str, float]:
     """Improve `policy` in place on one batch of questions and return the figures of the step.
 
-    `key` names the run and the step: all randomness follows from it. `reference` is the model of the KL term, needed
-    where config.train.beta is not 0.
+    `key` names the run and the step: all randomness follows from it. `method` is as it stands at this step
+    (schedule.method_of_step). `reference` is the model before any training, needed where config.train.beta is not 0 and
+    where it scores the information gain.
     """
     train = config.train
 
@@ -56,11 +58,14 @@ def train_step(
     episodes = rollout(policy, retriever, asked, numbers, config.rollout, config.retrieval.k, (*key, "rollout"))
 
     # Was the answer right? And how much did the documents of each search raise the probability of the gold answer?
-    rewards = [episode_reward(method.reward, episode) for episode in episodes]
-    signals = measure(policy, episodes, method, key, rewards)
+    rewards = [episode_reward(method.reward, episode, method.search_r1_format) for episode in episodes]
+    start = None if reference is None else replace(policy, model=reference)
+    scaffold = STYLES[config.rollout.prompt].forced_answer
+    signals = measure(policy, episodes, method, key, rewards, scaffold, start=start)
 
     # Every token gets its advantage: that of its rollout and, on the tokens of a query, what the search brought.
-    advantage_BL = credit.resolve(method.rule)(credit_batch(episodes, rewards, signals, method.reward), method)
+    batch = controlled(credit_batch(episodes, rewards, signals, method.reward), method, key)
+    advantage_BL = credit.resolve(method.rule)(batch, method)
 
     # Likelier where the advantage is positive, less likely where it is negative; injected tokens never count.
     pad = policy.tokenizer.pad_token_id or 0
@@ -71,7 +76,7 @@ def train_step(
     return {
         "reward": sum(answered) / max(len(answered), 1),
         "loss": sum(losses) / len(losses),
-        **(diagnostics(episodes, [each.gains for each in signals]) if method.information_gain else {}),
+        **diagnostics(episodes, signals, method),
     }
 
 

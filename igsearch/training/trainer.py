@@ -13,6 +13,7 @@ import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,22 +28,26 @@ from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from igsearch import credit
-from igsearch.config import Config
+from igsearch.config import Config, PolicyConfig
+from igsearch.credit import grpo
+from igsearch.credit.control import controlled
+from igsearch.credit.mass import step_mass
 from igsearch.errors import UserError
 from igsearch.policy.base import Policy
-from igsearch.policy.load import save_policy
+from igsearch.policy.load import load_policy, save_policy
 from igsearch.records import EndReason, Episode, Question
 from igsearch.retrieval.base import Retriever, RetrieverError
 from igsearch.rewards.answer import episode_reward
-from igsearch.rewards.information_gain import diagnostics, pool_of
-from igsearch.rewards.signals import Signals, measure
+from igsearch.rewards.information_gain import pool_of
+from igsearch.rewards.signals import Signals, diagnostics, measure
 from igsearch.rollout.environment import rollout
+from igsearch.rollout.prompts import STYLES
 from igsearch.seeds import derive_seed
 from igsearch.training import checkpoint, requirements
 from igsearch.training.batch import credit_batch, loss_mask
 from igsearch.training.metrics import Clock, Metrics, TimedRetriever, rollout_metrics, validation_metrics
 from igsearch.training.run import Log, Run
-from igsearch.training.schedule import Layout, layout, validation_questions
+from igsearch.training.schedule import Layout, layout, method_of_step, validation_questions
 from igsearch.training.verification import Oracle
 
 
@@ -75,6 +80,13 @@ class SearchTrainer(GRPOTrainer):
         )
         self.remove_callback(PrinterCallback)
         self.add_callback(Monitor(self))
+        self._start = self._start_policy() if run.scored_by_start else None
+
+    def _start_policy(self) -> Policy:
+        """The policy before any training, frozen, on this process's device: the scorer of some methods."""
+        model = load_policy(PolicyConfig(name=str(self.run.reference))).model
+        frozen = model.requires_grad_(False).to(self.accelerator.device, self.run.policy.model.dtype)
+        return replace(self.run.policy, model=frozen)
 
     @property
     def step(self) -> int:
@@ -92,7 +104,9 @@ class SearchTrainer(GRPOTrainer):
                 (run.seed, self.step, "rollout"),
             )  # fmt: skip
         with run.clock.phase("outcome_reward"):
-            self.rewards = [episode_reward(run.method.reward, episode) for episode in self.episodes]
+            self.rewards = [
+                episode_reward(run.method.reward, episode, run.method.search_r1_format) for episode in self.episodes
+            ]
         trained_BL = loss_mask(self.episodes)
         return {
             "prompt_ids": [episode.prompt_ids for episode in self.episodes],
@@ -129,11 +143,13 @@ class SearchTrainer(GRPOTrainer):
         episodes, rewards, signals = (list(column) for column in zip(*rows, strict=True))
         if all(episode.end is EndReason.RETRIEVER_FAILED for episode in episodes):
             raise RetrieverError(f"the retriever failed in every rollout of step {self.step + 1}")
-        method = self.run.method
-        advantage_BL = self.rule(credit_batch(episodes, rewards, signals, method.reward), method)
-        self.rollout_metrics = rollout_metrics(episodes, rewards)
-        if method.information_gain:
-            self.rollout_metrics |= diagnostics(episodes, [each.gains for each in signals])
+        run = self.run
+        method = method_of_step(run.method, self.step, run.config.train.steps)
+        batch = controlled(credit_batch(episodes, rewards, signals, method.reward), method, (run.seed, self.step))
+        advantage_BL = self.rule(batch, method)
+        self.rollout_metrics = rollout_metrics(episodes, rewards) | diagnostics(episodes, signals, method)
+        if method.rule not in credit.OUTCOME_RULES:
+            self.rollout_metrics |= step_mass(batch.uids, advantage_BL, grpo.advantages(batch, method))
         first = self.accelerator.process_index * len(self.episodes)
         width = max(len(episode.response_ids) for episode in self.episodes)
         return advantage_BL[first : first + len(self.episodes), :width]
@@ -144,7 +160,8 @@ class SearchTrainer(GRPOTrainer):
         with run.clock.phase("information_gain" if config else "signals"):
             pool = _gather(pool_of(run.policy, self.episodes, config)) if config else []
             pool.sort(key=lambda pair: (pair.uid, pair.rollout, pair.step))
-            return measure(run.policy, self.episodes, run.method, (run.seed, self.step), self.rewards, pool)
+            scaffold, key = STYLES[run.config.rollout.prompt].forced_answer, (run.seed, self.step)
+            return measure(run.policy, self.episodes, run.method, key, self.rewards, scaffold, pool, self._start)
 
     def validate(self) -> Metrics:
         """Greedy EM on the validation questions, shared out over the processes."""

@@ -25,6 +25,12 @@ def test_a_methods_group_size_keeps_the_number_of_rollouts() -> None:
     config = build({"methods": {"grpo": {"group_size": 4}}})
     train = config.for_method("grpo").train
     assert (train.group_size, train.prompts_per_step) == (4, 24)
-    assert config.for_method("ig_search") is config
+    assert config.for_method("ig_search") == config
     with pytest.raises(UserError, match=r"methods\.grpo\.group_size=7"):
         build({"methods": {"grpo": {"group_size": 7}}}).for_method("grpo")
+
+
+def test_the_format_reward_judges_one_attempt() -> None:
+    config = build({"rollout": {"attempts": 3}})
+    with pytest.raises(UserError, match="search_r1_format judges a response with one attempt"):
+        requirements.check(config, "search_r1_format", [])
