@@ -9,10 +9,11 @@ import torch
 class Unit:
     """One search step of one rollout.
 
-    `positions` are the indices (into the response) of the sampled tokens of its query. `information_gain` is None where
-    the step was not scored (no documents, empty pool, group not scored). `new_passages` counts passages the rollout had
-    not seen before. `reward` is the step reward of methods that have one of another kind (`CreditConfig.step_reward`);
-    `closing` is the index of the token that completes the query's closing tag.
+    `positions` are the indices (into the response) of the sampled tokens of its query, `think` those of the thoughts in
+    the turn that wrote it. `information_gain` is None where the step was not scored (no documents, empty pool, group
+    not scored). `new_passages` counts passages the rollout had not seen before. `reward` is the step reward of methods
+    that have one of another kind (`CreditConfig.step_reward`); `closing` is the index of the token that completes the
+    query's closing tag.
     """
 
     index: int
@@ -21,6 +22,7 @@ class Unit:
     new_passages: int = 0
     reward: float | None = None
     closing: int | None = None
+    think: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class CreditBatch:
     uids: the group of each row. reward_B: float outcome rewards, NaN where the retriever failed. loss_mask_BL: True on
     tokens the policy sampled. units: for each row its search steps in order. turns: for each row its turns in order.
     first_belief: for each row the belief before any turn, None where it was not measured. attempt_rewards: for each row
-    the outcome reward of each of its attempts.
+    the outcome reward of each of its attempts. answered: for each row whether it gave a complete answer.
     """
 
     uids: tuple[str, ...]
@@ -58,3 +60,4 @@ class CreditBatch:
     turns: tuple[tuple[TurnUnit, ...], ...] = field(default=())
     first_belief: tuple[float | None, ...] = field(default=())
     attempt_rewards: tuple[tuple[float, ...], ...] = field(default=())
+    answered: tuple[bool, ...] = field(default=())

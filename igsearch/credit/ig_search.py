@@ -7,24 +7,32 @@ its bonus sums to alpha * stabilise(IG).
 
 Deviations. The paper names a dead zone and an asymmetric scaling of negative values without giving their form. Ours,
 each stage separately switchable, in this order: |x| < dead_zone becomes 0; negative values are multiplied by
-negative_scale; the rest is clipped to +-bound. Three options before these, all off by default (`ig_search_shared` has
-them): IG counts as 0 where a search brought no new passage; the mean over the group at the same search index is
-subtracted; the values are divided by the standard deviation of the batch. Steps that were not scored get no bonus and
-enter no mean.
+negative_scale; the rest is clipped to +-bound. Steps that were not scored get no bonus and enter no mean.
+
+Options, all off by default. Before the stages (`ig_search_shared` has them): IG counts as 0 where a search brought no
+new passage; the mean over the group at the same search index is subtracted; the values are divided by the standard
+deviation of the batch, or of the group at the search index (with the centring, a z-score as in A2TGPO, arXiv
+2605.06200). After them: the bonus goes to groups without outcome variance only; it goes to the thoughts of the turn as
+well as to the query, |Q| being the number of both.
 """
 
+import math
 import statistics
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 
 from igsearch.credit import grpo
-from igsearch.credit.batch import CreditBatch
+from igsearch.credit.advantage import groups_of
+from igsearch.credit.batch import CreditBatch, Unit
 from igsearch.methods import CreditConfig, StabiliserConfig
 
-Values = dict[tuple[int, int], float]
-"""A value for each scored search step, by (row, place in that row's units)."""
+Place = tuple[int, int]
+"""A search step: its row, and its place in that row's units."""
+
+Values = dict[Place, float]
+"""A value for each scored search step."""
 
 
 def stabilise(value: float, config: StabiliserConfig) -> float:
@@ -45,41 +53,65 @@ def _raw(batch: CreditBatch, novelty_gate: bool) -> Values:
     }
 
 
-def _group_step_means(batch: CreditBatch, values: Values) -> Mapping[tuple[str, int], float]:
-    together: defaultdict[tuple[str, int], list[float]] = defaultdict(list)
-    for (row, place), value in values.items():
-        together[batch.uids[row], batch.units[row][place].index].append(value)
-    return {key: statistics.fmean(group) for key, group in together.items()}
+def _by_group_step(batch: CreditBatch, values: Values) -> Mapping[tuple[str, int], list[Place]]:
+    """The places with a value, by question and search index."""
+    together: defaultdict[tuple[str, int], list[Place]] = defaultdict(list)
+    for row, place in values:
+        together[batch.uids[row], batch.units[row][place].index].append((row, place))
+    return together
 
 
-def _centre(batch: CreditBatch, values: Values) -> Values:
-    mean = _group_step_means(batch, values)
-    return {
-        (row, place): value - mean[batch.uids[row], batch.units[row][place].index]
-        for (row, place), value in values.items()
-    }
-
-
-def _spread(values: Values) -> float:
-    """Standard deviation over the batch (ddof = 1); 1 where the values differ by rounding errors at most."""
-    spread = statistics.stdev(values.values()) if len(values) > 1 else 0.0
+def _spread(values: Iterable[float]) -> float:
+    """Standard deviation (ddof = 1); 1 where the values differ by rounding errors at most."""
+    known = list(values)
+    spread = statistics.stdev(known) if len(known) > 1 else 0.0
     return spread if spread > 1e-6 else 1.0
+
+
+def _scales(batch: CreditBatch, values: Values, config: CreditConfig) -> Values:
+    """What each value is divided by."""
+    if config.scale == "group_step_std":
+        groups = _by_group_step(batch, values).values()
+        return {key: spread for keys in groups for spread in [_spread(values[k] for k in keys)] for key in keys}
+    return dict.fromkeys(values, _spread(values.values()) if config.scale == "batch_std" else 1.0)
+
+
+def _means(batch: CreditBatch, values: Values, config: CreditConfig) -> Values:
+    """What is subtracted from each value."""
+    if config.centre == "none":
+        return dict.fromkeys(values, 0.0)
+    groups = _by_group_step(batch, values).values()
+    return {key: mean for keys in groups for mean in [statistics.fmean(values[k] for k in keys)] for key in keys}
 
 
 def credited(batch: CreditBatch, config: CreditConfig) -> Values:
     """The stabilised value of each scored step, before alpha and the division by the query's length."""
     values = _raw(batch, config.novelty_gate)
-    spread = _spread(values) if config.scale == "batch_std" else 1.0
-    if config.centre == "group_step":
-        values = _centre(batch, values)
-    return {key: stabilise(value / spread, config.stabiliser) for key, value in values.items()}
+    scales, means = _scales(batch, values, config), _means(batch, values, config)
+    return {key: stabilise((values[key] - means[key]) / scales[key], config.stabiliser) for key in values}
+
+
+def _uniform_rows(batch: CreditBatch) -> set[int]:
+    """The rows of the groups whose rewards (where there are any) are all equal."""
+    groups = groups_of(batch.uids)
+    return {row for rows in groups if len(_known(batch.reward_B[rows])) < 2 for row in rows}
+
+
+def _known(reward_G: torch.Tensor) -> set[float]:
+    return {reward for reward in reward_G.tolist() if not math.isnan(reward)}
+
+
+def _routed(unit: Unit, config: CreditConfig) -> list[int]:
+    """The positions that share the bonus of a step."""
+    return [*unit.positions, *(unit.think if config.route == "query_and_think" else ())]
 
 
 def advantages(batch: CreditBatch, config: CreditConfig) -> torch.Tensor:
     """Token advantages, float [B, L]."""
     advantage_BL = grpo.advantages(batch, config)
+    rows = _uniform_rows(batch) if config.bonus_groups == "uniform" else range(len(batch.uids))
     for (row, place), value in credited(batch, config).items():
-        positions = list(batch.units[row][place].positions)
-        if positions:
+        positions = _routed(batch.units[row][place], config)
+        if positions and row in rows:
             advantage_BL[row, positions] += config.alpha * value / (len(positions) if config.length_norm else 1)
     return advantage_BL * batch.loss_mask_BL

@@ -11,19 +11,22 @@ As the authors say themselves, this is a log-likelihood ratio, not Shannon's inf
 This is the plain form: one row per context. Deviations: contexts are slices of the rollout's own ids and the space
 before the answer is part of the answer (`contexts="text"`, `answer_space="authors"` give the released form); pairs come
 from other questions; every draw is seeded by what it is drawn for, from a sorted pool; equal rows are scored once.
+
+Variants, by setting. `counterfactual`: `empty` drops documents and refine of step t and puts nothing in their place,
+`none` subtracts nothing. `pool_scope`: `other_pair` takes any other pair of the batch, as the released code does;
+`sibling` takes those of the group's other rollouts, equal ones too, and scores no step where there are none.
+`refine=False` leaves the refine of step t out of the real context and of the pairs.
 """
 
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-
-import torch
+from dataclasses import dataclass, replace
 
 from igsearch.methods import InformationGainConfig
 from igsearch.policy.base import Policy
-from igsearch.policy.score import score
 from igsearch.records import EndReason, Episode, SpanKind
-from igsearch.rewards.contexts import Block, Form, Ids, answer_ids, form_of, outcome_of, until_query
+from igsearch.rewards.contexts import Block, Form, answer_ids, form_of, outcome_of, until_query
+from igsearch.rewards.likelihood import Ids, Likelihood
 from igsearch.seeds import generator
 
 Key = tuple[int | str, ...]
@@ -55,13 +58,6 @@ class Pair:
         return self.documents, self.refine
 
 
-def weighted_mean(logprobs: torch.Tensor, head_tokens: int, head_weight: float) -> float:
-    """Mean of an answer's token log-probabilities [M], the first `head_tokens` weighing more; 0 where M = 0."""
-    weights = torch.ones(len(logprobs), dtype=torch.float64)
-    weights[:head_tokens] = head_weight
-    return float((weights * logprobs.double().cpu()).sum() / weights.sum()) if len(logprobs) else 0.0
-
-
 def _scorable(episode: Episode, step: int, config: InformationGainConfig) -> bool:
     if episode.end is EndReason.RETRIEVER_FAILED:
         return False
@@ -70,8 +66,9 @@ def _scorable(episode: Episode, step: int, config: InformationGainConfig) -> boo
     return has_query and documents is not None and len(documents.text) >= config.min_document_chars
 
 
-def _pair(form: Form, episode: Episode, step: int) -> Pair:
-    return Pair(episode.question.uid, episode.rollout, step, *outcome_of(form, episode, step))
+def _pair(form: Form, episode: Episode, step: int, config: InformationGainConfig) -> Pair:
+    documents, refine = outcome_of(form, episode, step)
+    return Pair(episode.question.uid, episode.rollout, step, documents, refine if config.refine else ())
 
 
 def pool_of(policy: Policy, episodes: Iterable[Episode], config: InformationGainConfig) -> list[Pair]:
@@ -81,7 +78,7 @@ def pool_of(policy: Policy, episodes: Iterable[Episode], config: InformationGain
     """
     form = form_of(policy, config)
     pairs = [
-        _pair(form, episode, step)
+        _pair(form, episode, step, config)
         for episode in episodes
         for step in range(len(episode.steps))
         if _scorable(episode, step, config)
@@ -96,6 +93,8 @@ def _candidates(pool: Sequence[Pair], own: Pair, config: InformationGainConfig) 
     """
     if config.share_draws:
         return [pair for pair in pool if pair.uid != own.uid] or pool
+    if config.pool_scope == "sibling":
+        return [pair for pair in pool if pair.uid == own.uid and pair.rollout != own.rollout]
     other_pair = [pair for pair in pool if pair.content != own.content]
     other_uid = [pair for pair in other_pair if pair.uid != own.uid]
     scopes = (other_uid, other_pair) if config.pool_scope == "other_uid" else (other_pair,)
@@ -113,30 +112,9 @@ def draw(pool: Sequence[Pair], own: Pair, config: InformationGainConfig, key: Ke
     return tuple(candidates[index] for index in chosen)
 
 
-class _Scorer:
-    """Scores (context, answer) rows, each distinct row once."""
-
-    def __init__(self, policy: Policy, config: InformationGainConfig) -> None:
-        self._policy, self._config = policy, config
-        self._known: dict[tuple[Ids, Ids], float] = {}
-
-    def cut(self, context: Ids) -> Ids:
-        return context[-self._config.max_context :]
-
-    def __call__(self, rows: Sequence[tuple[Ids, Ids]]) -> list[float]:
-        """s of each row; the context keeps its last `max_context` tokens."""
-        cut = [(self.cut(context), answer) for context, answer in rows]
-        missing = [row for row in dict.fromkeys(cut) if row not in self._known]
-        contexts, answers = [list(row[0]) for row in missing], [list(row[1]) for row in missing]
-        scores = score(self._policy, contexts, answers, self._config.batch_size)
-        for row, logprobs in zip(missing, scores, strict=True):
-            self._known[row] = weighted_mean(logprobs, self._config.head_tokens, self._config.head_weight)
-        return [self._known[row] for row in cut]
-
-
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """One step to score: real contexts [answer variants] and, for each counterfactual pair, the context with it."""
+    """One step to score: the real context, the counterfactual ones (none where nothing is subtracted), the answers."""
 
     row: int
     step: int
@@ -149,6 +127,13 @@ def _task(form: Form, episode: Episode, row: int, own: Pair, drawn: Sequence[Pai
     before = until_query(form, episode, own.step)
     contexts = [form.join([*before, *pair.content]) for pair in (own, *drawn)]
     return _Task(row, own.step, contexts[0], tuple(contexts[1:]), answers)
+
+
+def _stand_ins(pool: Sequence[Pair], own: Pair, config: InformationGainConfig, key: Key) -> tuple[Pair, ...] | None:
+    """What stands in for `own` in the counterfactual contexts of its step; None where the step cannot be scored."""
+    if config.counterfactual == "pool":
+        return draw(pool, own, config, key) or None
+    return (replace(own, documents=(), refine=()),) if config.counterfactual == "empty" else ()
 
 
 def _solved(episodes: Sequence[Episode], rewards: Sequence[float] | None) -> set[str]:
@@ -175,8 +160,9 @@ def _tasks(
         answers = tuple(answer_ids(policy, answer, config) for answer in gold)
         for step in range(len(episode.steps)):
             if answers and episode.question.uid not in skip and _scorable(episode, step, config):
-                own = _pair(form, episode, step)
-                if drawn := draw(pool, own, config, key):
+                own = _pair(form, episode, step, config)
+                drawn = _stand_ins(pool, own, config, key)
+                if drawn is not None:
                     yield _task(form, episode, row, own, drawn, answers)
 
 
@@ -184,7 +170,7 @@ def _best(scores: Sequence[float]) -> int:
     return max(range(len(scores)), key=scores.__getitem__)
 
 
-def _gains(scorer: _Scorer, tasks: Sequence[_Task], config: InformationGainConfig) -> list[StepGain]:
+def _gains(scorer: Likelihood, tasks: Sequence[_Task], config: InformationGainConfig) -> list[StepGain]:
     """Real contexts under every answer variant; random contexts under the variant that the real one makes likeliest."""
     real = iter(scorer([(task.real, answer) for task in tasks for answer in task.answers]))
     of_real = [[next(real) for _ in task.answers] for task in tasks]
@@ -195,7 +181,7 @@ def _gains(scorer: _Scorer, tasks: Sequence[_Task], config: InformationGainConfi
     for task, scores, variant in zip(tasks, of_real, best, strict=True):
         drawn = tuple(next(random) for _ in task.random)
         truncated = sum(len(context) > config.max_context for context in (task.real, *task.random))
-        gain = statistics.fmean(scores[variant] - other for other in drawn)
+        gain = statistics.fmean(scores[variant] - other for other in drawn) if drawn else scores[variant]
         gains.append(StepGain(gain, scores[variant], drawn, truncated))
     return gains
 
@@ -220,7 +206,8 @@ def information_gain(
     pairs = pool_of(policy, episodes, config) if pool is None else pool
     tasks = list(_tasks(policy, episodes, config, key, pairs, skip))
     gains: list[list[StepGain | None]] = [[None] * len(episode.steps) for episode in episodes]
-    for task, gain in zip(tasks, _gains(_Scorer(policy, config), tasks, config), strict=True):
+    likelihood = Likelihood(policy, config.max_context, config.batch_size, config.head_tokens, config.head_weight)
+    for task, gain in zip(tasks, _gains(likelihood, tasks, config), strict=True):
         gains[task.row][task.step] = gain
     return gains
 
@@ -243,6 +230,7 @@ def diagnostics(episodes: Sequence[Episode], gains: Sequence[Sequence[StepGain |
     if not scored:
         return {"ig/steps": 0.0}
     values = [gain.gain for _, gain in scored]
+    random = [statistics.fmean(gain.random) for _, gain in scored if gain.random]
     return {
         **_summary("ig", values),
         "ig/std": statistics.stdev(values) if len(values) > 1 else 0.0,
@@ -250,7 +238,7 @@ def diagnostics(episodes: Sequence[Episode], gains: Sequence[Sequence[StepGain |
         "ig/max": max(values),
         "ig/share_positive": statistics.fmean(value > 0 for value in values),
         "ig/real": statistics.fmean(gain.real for _, gain in scored),
-        "ig/random": statistics.fmean(statistics.fmean(gain.random) for _, gain in scored),
+        **({"ig/random": statistics.fmean(random)} if random else {}),
         "ig/truncated": float(sum(gain.truncated for _, gain in scored)),
         **_summary("ig_new_passages", [gain.gain for new, gain in scored if new]),
         **_summary("ig_no_new_passage", [gain.gain for new, gain in scored if not new]),

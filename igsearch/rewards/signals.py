@@ -1,12 +1,14 @@
 """What is measured within a rollout, step by step, beside its outcome: one place for the trainer and the spine."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from igsearch.methods import CreditConfig
 from igsearch.policy.base import Policy
 from igsearch.records import Episode
-from igsearch.rewards.information_gain import Key, Pair, StepGain, information_gain
+from igsearch.rewards import belief, information_gain
+from igsearch.rewards.belief import Beliefs
+from igsearch.rewards.information_gain import Key, Pair, StepGain
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,9 +16,11 @@ class Signals:
     """The step signals of one rollout.
 
     gains: the information gain of each search step, None where it was not scored or the method does not ask for it.
+    beliefs: that in the gold answer before any turn and after each search, empty where the method does not ask for it.
     """
 
     gains: tuple[StepGain | None, ...]
+    beliefs: Beliefs = field(default=Beliefs())
 
 
 def nothing(episode: Episode) -> Signals:
@@ -30,10 +34,33 @@ def measure(
     method: CreditConfig,
     key: Key,
     rewards: Sequence[float],
+    scaffold: str,
     pool: Sequence[Pair] | None = None,
+    start: Policy | None = None,
 ) -> list[Signals]:
-    """The signals that `method` asks for, one entry per episode. `pool` as for `information_gain`."""
-    config = method.information_gain
-    if config is None:
-        return [nothing(episode) for episode in episodes]
-    return [Signals(tuple(row)) for row in information_gain(policy, episodes, config, key, rewards, pool)]
+    """The signals that `method` asks for, one entry per episode.
+
+    `scaffold` opens an answer anywhere in a rollout (`Style.forced_answer`). `pool` as for `information_gain`. `start`
+    is the policy before any training, needed where it is the scorer (ValueError).
+    """
+    signals = [nothing(episode) for episode in episodes]
+    if config := method.information_gain:
+        scorer = policy if config.scorer == "policy" else start
+        if scorer is None:
+            raise ValueError("information_gain.scorer=start needs the start policy")
+        gains = information_gain.information_gain(scorer, episodes, config, key, rewards, pool)
+        signals = [replace(each, gains=tuple(row)) for each, row in zip(signals, gains, strict=True)]
+    if method.igpo:
+        measured = belief.beliefs(policy, episodes, scaffold, method.igpo)
+        signals = [replace(each, beliefs=row) for each, row in zip(signals, measured, strict=True)]
+    return signals
+
+
+def diagnostics(episodes: Sequence[Episode], signals: Sequence[Signals], method: CreditConfig) -> dict[str, float]:
+    """Figures of the signals of one batch for the log; none for a method that asks for no signal."""
+    figures: dict[str, float] = {}
+    if method.information_gain:
+        figures |= information_gain.diagnostics(episodes, [each.gains for each in signals])
+    if method.igpo:
+        figures |= belief.diagnostics([each.beliefs for each in signals])
+    return figures

@@ -46,8 +46,13 @@ class Run:
         return self.work / "checkpoints"
 
     @property
+    def scored_by_start(self) -> bool:
+        """Whether the start policy is the one that scores the information gain."""
+        return self.method.information_gain is not None and self.method.information_gain.scorer == "start"
+
+    @property
     def reference(self) -> Path:
-        """The start policy, kept for the KL term."""
+        """The start policy, kept for the KL term and where it is the scorer."""
         return self.work / "reference"
 
     @property
@@ -64,13 +69,13 @@ class Run:
     def start(self, resume: bool, owner: bool) -> Path | None:
         """The checkpoint to go on from, or None. The process that owns the folder clears what comes after it.
 
-        The start policy is written down for the KL term, which must not follow the policy after a resume.
+        The start policy is written down for the KL term and the scorer: they must not follow the policy after a resume.
         """
         found = checkpoint.latest(self.checkpoints) if resume else None
         if owner:
             self.work.mkdir(parents=True, exist_ok=True)
             self._forget_after(found[1] if found else -1)
-            if self.config.train.beta and not self.reference.exists():
+            if (self.config.train.beta or self.scored_by_start) and not self.reference.exists():
                 save_policy(self.policy, self.reference)
         return found[0] if found else None
 

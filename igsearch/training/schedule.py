@@ -1,10 +1,11 @@
-"""What is trained when: the questions of each step, and the cutting of its rollouts into updates and forward passes."""
+"""What is trained when: the questions of each step, the method as it stands then, and the cutting of its rollouts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from igsearch.config import TrainConfig
 from igsearch.errors import UserError
+from igsearch.methods import CreditConfig
 from igsearch.records import Question
 from igsearch.seeds import generator
 
@@ -49,6 +50,13 @@ def questions_of_step(questions: Sequence[Question], seed: int, step: int, count
     epoch, place = divmod(step, len(questions) // count)
     order = generator(seed, "questions", epoch).permutation(len(questions))
     return [questions[index] for index in order[place * count : (place + 1) * count]]
+
+
+def method_of_step(method: CreditConfig, step: int, steps: int) -> CreditConfig:
+    """The method at a step (from 0) of `steps`: with the alpha that its decay leaves, falling from the whole to 0."""
+    if method.alpha_decay == "none":
+        return method
+    return method.model_copy(update={"alpha": method.alpha * (1 - step / steps)})
 
 
 def validation_questions(questions: Sequence[Question], count: int) -> list[Question]:
