@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def evaluate(
     run: Annotated[str | None, typer.Option(help="A run of the pipeline: grpo-0, or warm_start.")] = None,
     policy: Annotated[str | None, typer.Option(help="tiny, smollm2 or a Hugging Face directory.")] = None,
-    method: Annotated[str, typer.Option(help="How it answers: agent, rag or direct.")] = "agent",
+    method: Annotated[str | None, typer.Option(help="How it answers: agent (as by default), rag or direct.")] = None,
     corpus: Annotated[Path | None, typer.Option(help="JSONL of passages.")] = None,
     questions: Annotated[Path | None, typer.Option(help="Folder of <benchmark>.jsonl, or one such file.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for index, records, trajectories and summary.")] = None,
@@ -33,9 +33,9 @@ def evaluate(
     from igsearch.errors import UserError
 
     if run is not None:
-        if any(option is not None for option in (policy, corpus, questions, out)):
+        if any(option is not None for option in (policy, method, corpus, questions, out)):
             raise UserError(
-                "--run evaluates a run of the pipeline: leave out --policy, --corpus, --questions and --out"
+                "--run evaluates a run of the pipeline: leave out --policy, --method, --corpus, --questions and --out"
             )
         _evaluate_run(run, configuration(profile, sets, *_limit(limit)), dry_run)
         return
@@ -45,10 +45,11 @@ def evaluate(
     asked = questions or config.data.questions
     if asked is None:
         raise UserError("this profile takes its questions from the hub: name a folder of questions with --questions")
+    way = method or "agent"
     if dry_run:
-        print(f"{config.to_yaml()}# configuration {config.digest}\n# would answer {asked} by {method} into {out}")
+        print(f"{config.to_yaml()}# configuration {config.digest}\n# would answer {asked} by {way} into {out}")
         return
-    _evaluate_own(config, method, existing(asked, "questions"), out)
+    _evaluate_own(config, way, existing(asked, "questions"), out)
 
 
 def _limit(limit: int | None) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from igsearch.config import Config, RolloutConfig
 from igsearch.errors import UserError
-from igsearch.inference import direct, rag
+from igsearch.inference import cot, direct, ircot, rag, search_o1
 from igsearch.provenance import digest_json
 from igsearch.records import Question
 from igsearch.rollout.prompts import STYLES
@@ -85,7 +85,9 @@ def _question_set(benchmark: str, questions: Sequence[Question]) -> QuestionSet:
 
 
 def _prompt(rollout: RolloutConfig) -> dict[str, str]:
-    texts = [asdict(STYLES[rollout.prompt]), direct.PROMPTS[rollout.prompt], rag.PROMPTS[rollout.prompt]]
+    answering = (direct.PROMPTS, rag.PROMPTS, cot.PROMPTS, ircot.PROMPTS, search_o1.PROMPTS, search_o1.DISTILLING)
+    usable = (prompts[rollout.prompt] for prompts in answering if rollout.prompt in prompts)
+    texts = [asdict(STYLES[rollout.prompt]), *usable]
     return {"style": rollout.prompt, "document_template": rollout.document_template, "texts": digest_json(texts)}
 
 

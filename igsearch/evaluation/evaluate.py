@@ -15,7 +15,7 @@ from typing import Any
 
 from igsearch import inference
 from igsearch.config import Config, benchmark_id
-from igsearch.errors import Interrupted, UserError, nearest
+from igsearch.errors import Interrupted, UserError
 from igsearch.evaluation import store
 from igsearch.evaluation.contract import Contract, make
 from igsearch.evaluation.measures import first_query_useful, retrieval_hit
@@ -72,6 +72,7 @@ def record(episode: Episode, contract: str, policy: str) -> QuestionRecord:
         hops=question.hops,
         prediction=prediction,
         em=exact_match(prediction, question.answers),
+        em_by_attempt=tuple(exact_match(each, question.answers) for each in episode.attempts or [prediction]),
         f1=f1(prediction, question.answers),
         cover_em=cover_em(prediction, question.answers),
         searches=len(episode.steps),
@@ -170,9 +171,20 @@ def _assemble(
     return Outcome(summary, made)
 
 
-def _work_folder(base: Path, subject: store.Subject, contract: Contract, policy_digest: str, chunk: int) -> Path:
-    """Where the finished chunks of one evaluation lie: below `base`, named by all that its answers depend on."""
-    key = [subject.inference, contract.digest, policy_digest, chunk, module_digest(PACKAGE, DEPENDS_ON)]
+def _work_folder(
+    base: Path,
+    subject: store.Subject,
+    contract: Contract,
+    policy_digest: str,
+    chunk: int,
+    attempts: tuple[int, int | None],
+) -> Path:
+    """Where the finished chunks of one evaluation lie: below `base`, named by all that its answers depend on.
+
+    `attempts`: how many the way of answering makes, and their turns, of which the contract says nothing.
+    """
+    modules = module_digest(PACKAGE, DEPENDS_ON)
+    key = [subject.inference, contract.digest, policy_digest, chunk, *attempts, modules]
     return base / digest_json(key)[:16]
 
 
@@ -195,11 +207,7 @@ def evaluate(
     where chunks are kept until `out` is complete (default: beside it). Raises UserError for an unknown way of answering
     or an empty benchmark, and Interrupted, naming the kept chunks, on Ctrl-C.
     """
-    if subject.inference not in inference.METHODS:
-        raise UserError(
-            f"unknown inference method {subject.inference!r} {nearest(subject.inference, inference.METHODS)}"
-        )
-    answer, started = inference.METHODS[subject.inference], time.monotonic()
+    answer, started = inference.resolve(subject.inference, config), time.monotonic()
     chosen, reasons = select(questions, config.data.limit)
     contract, size = make(corpus_digest, chosen, config), config.evaluation.batch_size
 
@@ -209,7 +217,9 @@ def evaluate(
             yield {"record": store.record_json(made), "trajectory": trajectory(episode, policy)}
 
     base = work or out.with_name(f".{out.name}.work")
-    folder, chunks = _work_folder(base, subject, contract, policy_digest, size), _chunks(chosen, size)
+    attempts = (config.rollout.attempts, config.rollout.attempt_turns)
+    folder = _work_folder(base, subject, contract, policy_digest, size, attempts)
+    chunks = _chunks(chosen, size)
     reused = _ask(chunks, folder, rows_of, progress)
     outcome = _assemble(out, subject, contract, [folder / name for name in chunks], reasons)
     shutil.rmtree(folder if work else base)

@@ -10,7 +10,7 @@ from igsearch.config import Config
 from igsearch.errors import UserError, nearest
 from igsearch.evaluation import store
 from igsearch.evaluation.evaluate import Outcome, evaluate
-from igsearch.inference import METHODS
+from igsearch.inference import resolve
 from igsearch.policy.load import directory_of, load_policy
 from igsearch.provenance import digest_tree
 from igsearch.records import BENCHMARKS, Question
@@ -54,8 +54,7 @@ def evaluate_own(
 
     Raises UserError for whatever of it is missing or malformed, and Interrupted, naming what is kept, on Ctrl-C.
     """
-    if inference not in METHODS:
-        raise UserError(f"unknown method {inference!r} {nearest(inference, METHODS)}")
+    resolve(inference, config)
     asked = questions_at(questions)
     policy = load_policy(config.policy)
     card = index_at(config.data.corpus, out / "index", config, progress)

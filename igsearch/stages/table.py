@@ -74,19 +74,31 @@ _LUCENE = ("corpus.py", "retrieval/base.py", "retrieval/jvm.py", "retrieval/luce
 _POLICY = ("policy/base.py", "policy/load.py", "policy/pieces.py")
 _PROTOCOL = ("rollout/prompts.py", "rollout/protocol.py")
 _SEARCH = (*_READERS, *_LUCENE, *_POLICY, *_PROTOCOL, "records.py", "seeds.py", "text.py", "stages/inputs.py")
-_ROLLOUT = (*_SEARCH, "policy/generate.py", "rollout/environment.py", "rewards/answer.py", "rewards/format.py")
-_TRAINING = ("batch", "checkpoint", "metrics", "requirements", "run", "schedule", "step", "trainer", "verification")
+_ROLLOUT = (
+    *_SEARCH,
+    "policy/generate.py",
+    "rollout/attempts.py",
+    "rollout/environment.py",
+    "rewards/answer.py",
+    "rewards/format.py",
+)
+_TRAINING = (
+    *("batch", "checkpoint", "drift", "metrics", "requirements", "run", "schedule", "step", "trainer"),
+    "verification",
+)
 _CONTRACT = (  # the prompts that a contract names stand in the modules that answer
     *(f"inference/{name}.py" for name in ("cot", "direct", "ircot", "opened", "rag", "search_o1", "turns")),
     *(f"policy/{name}.py" for name in ("base", "generate", "pieces")),
-    *("retrieval/base.py", "rollout/environment.py", *_PROTOCOL, "seeds.py"),
+    *("retrieval/base.py", "rollout/attempts.py", "rollout/environment.py", *_PROTOCOL, "seeds.py"),
 )
 _RETRIEVAL = ("retrieval.k", "retrieval.k1", "retrieval.b")
+_ATTEMPTS = ("methods.{method}.attempts", "methods.{method}.attempt_turns")
+_ANSWERING = ("evaluation", "rollout", *_RETRIEVAL, "policy.dtype", "data.evaluate", "data.limit", "data.synthetic")
 _EVALUATE = Stage(
     name="evaluate",
     function="evaluate",
     command="evaluate --run {run}",
-    config=("evaluation", "rollout", *_RETRIEVAL, "policy.dtype", "data.evaluate", "data.limit", "data.synthetic"),
+    config=(*_ANSWERING, *_ATTEMPTS),
     modules=(
         *_ROLLOUT,
         "inference",
@@ -154,9 +166,7 @@ STAGES = {
                 *_ROLLOUT,
                 "credit",
                 "policy/score.py",
-                "rewards/contexts.py",
-                "rewards/information_gain.py",
-                "rewards/signals.py",
+                *(f"rewards/{name}.py" for name in ("belief", "contexts", "information_gain", "likelihood", "signals")),
                 "evaluation/measures.py",
                 *(f"training/{name}.py" for name in _TRAINING),
                 "stages/train.py",
@@ -170,6 +180,7 @@ STAGES = {
             _EVALUATE,
             name="evaluate_warm_start",
             command="evaluate --run warm_start",
+            config=_ANSWERING,
             inputs=(PREPARED, INDEX, "artifacts/warm_start"),
             outputs=("artifacts/evaluate/warm_start",),
             matrix=False,

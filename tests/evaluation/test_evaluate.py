@@ -163,7 +163,7 @@ def test_a_failed_retriever_is_an_error_not_a_zero(policy: Policy, config: Confi
 
 
 def test_bad_requests_are_one_sentence(policy: Policy, config: Config, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"unknown inference method 'agnet' \(did you mean 'agent'\?\)"):
+    with pytest.raises(UserError, match=r"unknown way of answering 'agnet' \(did you mean 'agent'\?\)"):
         run(policy, config, tmp_path / "out", subject=replace(SUBJECT, inference="agnet"))
     with pytest.raises(UserError, match="unknown benchmark 'hotpot'"):
         run(policy, config, tmp_path / "out", questions={"hotpot": asked(1)["nq"]})

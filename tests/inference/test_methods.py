@@ -1,11 +1,13 @@
-"""direct, rag and agent."""
+"""What all ways of answering have in common, and those that answer at once."""
 
 import pytest
-from scripted import Shelf, question, settings
+from scripted import Scripted, Shelf, question, settings
 
 from igsearch.config import Config
-from igsearch.inference import METHODS, opened
-from igsearch.policy.base import Policy, Sampled
+from igsearch.errors import UserError
+from igsearch.inference import METHODS, opened, refusal, resolve
+from igsearch.inference.turns import REASON_IN_WORDS, Turns
+from igsearch.policy.base import Policy
 from igsearch.records import EndReason, Episode, SpanKind
 from igsearch.rollout.prompts import trusted_ids
 
@@ -19,6 +21,8 @@ def _config(policy: Policy, **changes: object) -> Config:
 
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_method_gives_one_greedy_episode_per_question_in_order(policy: Policy, method: str) -> None:
+    if refusal(method, _config(policy).rollout.prompt):
+        pytest.skip("means nothing for a policy without sentences")
     episodes = METHODS[method](policy, Shelf(**SHELF), ASKED, _config(policy))
     again = METHODS[method](policy, Shelf(**SHELF), ASKED, _config(policy, batch_size=1))
     assert [episode.question.id for episode in episodes] == ["a", "b"]
@@ -39,26 +43,25 @@ def test_answer_is_opened_by_the_environment_and_capped(policy: Policy, method: 
         assert episode.prediction == episode.spans_of(SpanKind.ANSWER)[0].text
 
 
-def _recorded(policy: Policy, text: str, end: bool = False) -> Episode:
+def _answered(policy: Policy, text: str, end: bool = False) -> Episode:
+    """An episode whose only turn is the answer `text`."""
     episode = Episode(ASKED[0], 0, [1])
-    ids = trusted_ids(policy, text) + ([policy.tokenizer.eos_token_id] if end else [])
-    watch = opened._Watch(policy.pieces)
-    stops = [watch.closes(token_id) for token_id in ids]
-    ids = ids[: stops.index(True) + 1] if True in stops else ids
-    opened._record(policy, episode, Sampled(ids, [0.0] * len(ids)))
+    script = trusted_ids(policy, text) + ([policy.tokenizer.eos_token_id] if end else [])
+    opened.answer_opened(Turns(policy, Scripted([[script]]), [episode], _config(policy)), [0])
     return episode
 
 
 @pytest.mark.parametrize("text", [" karvik</answer> who", "karvik  \nwho", "\n\nkarvik\n", "karvik"])
 def test_answer_ends_at_its_tag_a_line_break_or_the_end(bpe_policy: Policy, text: str) -> None:
-    assert _recorded(bpe_policy, text).prediction == "karvik"
-    assert _recorded(bpe_policy, "karvik", end=True).prediction == "karvik"
+    assert _answered(bpe_policy, text).prediction == "karvik"
+    assert _answered(bpe_policy, "karvik", end=True).prediction == "karvik"
 
 
 def test_end_token_is_no_part_of_the_answer_span(tiny_policy: Policy) -> None:
-    episode = _recorded(tiny_policy, "karvik", end=True)
-    (span,) = episode.spans
-    assert (span.start, span.end, len(episode.response_ids)) == (0, 2, 3)
+    episode = _answered(tiny_policy, "karvik", end=True)
+    (span,), opening = episode.spans, len(trusted_ids(tiny_policy, "<answer>"))
+    assert (span.outer_start, span.start, span.end) == (0, opening, opening + 2)
+    assert len(episode.response_ids) == opening + 3
 
 
 def test_rag_searches_once_with_the_question_and_reads_inert_documents(policy: Policy) -> None:
@@ -84,3 +87,24 @@ def test_direct_does_not_ask_the_retriever(policy: Policy) -> None:
     shelf = Shelf(**SHELF)
     METHODS["direct"](policy, shelf, ASKED, _config(policy))
     assert shelf.calls == []
+
+
+@pytest.mark.parametrize("method", REASON_IN_WORDS)
+def test_a_policy_without_sentences_is_refused_in_one_sentence(tiny_policy: Policy, method: str) -> None:
+    config = _config(tiny_policy)
+    for attempt in (lambda: resolve(method, config), lambda: METHODS[method](tiny_policy, Shelf(), ASKED, config)):
+        with pytest.raises(UserError, match=f"{method} reasons in sentences") as error:
+            attempt()
+        assert "\n" not in str(error.value)
+    assert str(error.value).startswith(str(refusal(method, "tiny")))
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_all_ways_of_answering_serve_policies_with_sentences(method: str) -> None:
+    assert refusal(method, "plain") is None
+    assert refusal(method, "autorefine") is None
+
+
+def test_an_unknown_way_names_the_nearest() -> None:
+    with pytest.raises(UserError, match=r"unknown way of answering 'ircott' \(did you mean 'ircot'\?\)"):
+        resolve("ircott", Config())
