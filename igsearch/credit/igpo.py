@@ -85,7 +85,7 @@ def _turn_advantages(batch: CreditBatch, rows: Sequence[int], config: IgpoConfig
 def advantages(batch: CreditBatch, config: CreditConfig) -> torch.Tensor:
     """Token advantages, float [B, L]. UserError where the settings of the method lack those of this rule."""
     if config.igpo is None:
-        raise UserError("rule igpo needs settings of its own: add `igpo: {}` to the method in params.yaml")
+        raise UserError("the rule igpo needs the setting igpo of its method; set it to {} for its defaults")
     advantage_BL = torch.zeros(batch.loss_mask_BL.shape, dtype=batch.reward_B.dtype)
     for group in groups_of(batch.uids):
         rows = [row for row in group if not bool(batch.reward_B[row].isnan()) and batch.turns[row]]

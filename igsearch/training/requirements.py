@@ -23,6 +23,11 @@ def check(config: Config, name: str, questions: Sequence[Question]) -> None:
             f"method {name} compares the rollouts of one question, so its group size must be at least 2 "
             f"(train.group_size is {config.train.group_size})"
         )
+    settings = {"ig_search": "information_gain"}.get(method.rule, method.rule)
+    if settings in type(method).model_fields and getattr(method, settings) is None:
+        raise UserError(
+            f"method {name}: the rule {method.rule} needs methods.{name}.{settings}; set it to {{}} for its defaults"
+        )
     if method.reward == "search_r1_format" and config.rollout.attempts > 1:
         raise UserError(
             f"method {name}: the reward search_r1_format judges a response with one attempt, and here it has "
