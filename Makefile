@@ -23,10 +23,10 @@ STAMP := $(VENV)/.igsearch
 RUN := PATH="$(abspath $(BIN)):$$PATH" PYTHONPATH="$(CURDIR)$${PYTHONPATH:+:$$PYTHONPATH}"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data benchmark repro test lint up down clean
+.PHONY: help setup data benchmark benchmark-all repro test lint up down clean
 
 help: ## show this list
-	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 20
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 22
 
 setup: ## create .venv with the locked versions; nothing to do the second time
 	@wanted="$$( { cat requirements.lock pyproject.toml; echo $(SMOLLM2); } | cksum)"; \
@@ -45,6 +45,9 @@ data: setup ## write the synthetic world and fill DVC's cache with it, where par
 
 benchmark: data ## run the full benchmark, print its tables
 	@$(RUN) $(BIN)/python -m flows.run
+
+benchmark-all: data ## the same with every trainable method, and the ablation: experiments/
+	@$(RUN) $(BIN)/python -m flows.run experiments/all experiments/ablation
 
 repro: data ## the same through DVC
 	@$(RUN) $(BIN)/dvc repro
@@ -65,5 +68,5 @@ down: ## end all three
 	@$(RUN) $(BIN)/python -m flows.services down
 
 clean: ## remove what the pipeline made; DVC's cache and .venv stay
-	@rm -rf artifacts data/corpus.jsonl data/benchmarks .prefect .run
+	@rm -rf artifacts data/corpus.jsonl data/benchmarks experiments/*/artifacts experiments/*/data .prefect .run
 	@rmdir data 2>/dev/null || true

@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from prefect import flow, get_run_logger, runtime, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
@@ -84,7 +84,7 @@ def stages(names: list[str], overrides: Overrides, where: str) -> None:
 
 def options(
     profile: str | None,
-    methods: Sequence[str] | None,
+    methods: Sequence[str] | Literal["all"] | None,
     seeds: Sequence[int] | None,
     steps: int | None,
     settings: Sequence[str] | None,
@@ -107,7 +107,7 @@ def run_name() -> str:
 @flow(name="igsearch", flow_run_name=run_name)
 def igsearch(
     profile: str | None = None,
-    methods: list[str] | None = None,
+    methods: list[str] | Literal["all"] | None = None,
     seeds: list[int] | None = None,
     steps: int | None = None,
     settings: list[str] | None = None,
@@ -115,18 +115,18 @@ def igsearch(
 ) -> str:
     """Run the benchmark; returns the folder of its tables.
 
-    profile: in place of params.yaml. methods, seeds, steps: in place of the profile's. settings: any others, as
-    `section.key=value`. only: the stages to run, in place of all. Without overrides outputs are entered into dvc.lock;
-    with any they go to artifacts/runs/.
+    profile: in place of params.yaml. methods (`all` for every method of igsearch), seeds, steps: in place of the
+    profile's. settings: any others, as `section.key=value`. only: the stages to run, in place of all. What params.yaml
+    or an experiment says goes to their folders and is entered into their dvc.lock, anything else to artifacts/runs/.
     """
     overrides = options(profile, methods, seeds, steps, settings)
     where = place(overrides)
     jobs = [job for job in table.benchmark(where.config) if not only or job.stage.name in only]
     parent = open_parent(where)
     workers: Any = ThreadPoolTaskRunner(max_workers=where.config.benchmark.workers)
-    stages.with_options(task_runner=workers)([job.name for job in jobs], overrides, where.run or "the project")
+    stages.with_options(task_runner=workers)([job.name for job in jobs], overrides, where.title)
     gather(jobs, where, parent)
-    if where.run is None and versions.tracked():
+    if where.run is None and versions.tracked(where.base):
         versions.commit(jobs, where)
     tables = where.at("results/tables")
     if not only or "tables" in only:

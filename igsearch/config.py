@@ -116,6 +116,9 @@ class WarmStartConfig(Frozen):
     right_entity: float = Field(0.8, ge=0, le=1)
     early_stop: float = Field(0.2, ge=0, le=1)
     forced_answer: float = Field(0.5, ge=0, le=1, description="share cut and continued with the gold answer")
+    forced_at_question: float = Field(0.1, ge=0, le=1, description="share of the cuts that come before any search")
+    reflection: float = Field(0.1, ge=0, le=1, description="share of whole ones with further attempts after a request")
+    information_tags: float = Field(0.1, ge=0, le=1, description="share in the tags of Search-R1, without a refine")
     seed: int = 0
 
 
@@ -151,7 +154,7 @@ class BenchmarkConfig(Frozen):
     """The full benchmark: methods x seeds."""
 
     methods: tuple[str, ...] = Field(
-        ("grpo", "ig_search", "ig_search_shared"), description="`all` for every method of igsearch"
+        ("grpo", "ig_search", "ig_search_shared"), description="`all` for every method of igsearch, with grpo as base"
     )
     bases: tuple[str, ...] = Field((), description="methods from which the others' difference is tabulated, by seed")
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -282,7 +285,7 @@ def _expanded(data: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(benchmark, Mapping) or not isinstance(methods, Mapping):
         return data
     if benchmark.get("methods") == "all":
-        benchmark = {**benchmark, "methods": list(METHODS)}
+        benchmark = {**benchmark, "methods": list(METHODS), "bases": benchmark.get("bases") or ["grpo"]}
     if not isinstance(benchmark.get("methods"), Sequence) or isinstance(benchmark["methods"], str):
         return data
     return _with_outside_rules({**data, "benchmark": benchmark})

@@ -167,11 +167,11 @@ def report(profile: Profile = None, sets: Sets = None, dry_run: DryRun = False) 
 
 
 def show_table(config: "Config") -> None:
-    """Print the table of exact match and say where the others lie."""
+    """Print the tables that matter most and say where the others lie."""
     from igsearch.stages import layout
 
     tables = layout.of(config).at("results/tables")
-    print(show.em_table(tables), end="")
+    print(show.read_tables(tables), end="")
     show.say(f"all tables: {tables}/")
 
 

@@ -19,10 +19,17 @@ def show_config(profile: Profile = None, sets: Sets = None) -> None:
 
 @config.command("use")
 def use(
-    name: Annotated[str, typer.Argument(help="A profile: embedded, micro, laptop, paper.")], sets: Sets = None
+    name: Annotated[str, typer.Argument(help="A profile: embedded, micro, laptop, paper.")],
+    sets: Sets = None,
+    experiment: Annotated[
+        str | None, typer.Option(help="Write them into experiments/NAME, beside those of the project.", metavar="NAME")
+    ] = None,
 ) -> None:
     """Write params.yaml and dvc.yaml for a profile, so that `dvc repro` and the flow make that profile's tables."""
-    _write(name, sets)
+    if experiment is None:
+        _write(name, sets)
+    else:
+        _write_experiment(experiment, name, sets)
 
 
 @config.command("set")
@@ -41,6 +48,18 @@ def _write(profile: str | None, sets: list[str] | None) -> None:
     if versions.tracked():
         write_text(dvc.FILE, dvc.text(resolved))
     show.say(f"{PARAMS}: profile {resolved.profile}, digest {resolved.digest}")
+
+
+def _write_experiment(name: str, profile: str, sets: list[str] | None) -> None:
+    from igsearch.config import profiles
+    from igsearch.errors import UserError
+    from igsearch.stages import dvc, layout
+
+    if not name.isidentifier() or (name in profiles() and (name != profile or sets)):
+        raise UserError(f"--experiment {name}: take letters, digits and underscores, and no other profile's name")
+    folder = layout.EXPERIMENTS / name
+    dvc.write_experiment(folder, configuration(profile, sets))
+    show.say(f"{folder}: run it with `igsearch benchmark --profile {folder}` or `dvc repro {folder / dvc.FILE}`")
 
 
 def register(app: typer.Typer) -> None:

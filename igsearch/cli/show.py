@@ -29,10 +29,15 @@ def _rounded(value: Any) -> Any:
     return [_rounded(each) for each in value] if isinstance(value, list) else value
 
 
-def em_table(tables: Path) -> str:
-    """The first table of main.md, that of exact match, as Markdown."""
-    first, *_ = (tables / "main.md").read_text(encoding="utf-8").removeprefix("## ").split("\n## ")
-    return f"## {first.strip()}\n"
+SHOWN = ("differences", "costs")
+"""The files of tables, beside the first table of main.md, that are printed where they were made."""
+
+
+def read_tables(folder: Path) -> str:
+    """The tables that a benchmark prints, as Markdown: exact match and, with many methods, differences and costs."""
+    first, *_ = (folder / "main.md").read_text(encoding="utf-8").removeprefix("## ").split("\n## ")
+    more = [folder / f"{name}.md" for name in SHOWN]
+    return "\n".join([f"## {first.strip()}\n", *(path.read_text(encoding="utf-8") for path in more if path.exists())])
 
 
 class Lines:

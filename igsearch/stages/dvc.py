@@ -1,6 +1,10 @@
 """dvc.yaml, made from the table of stages: `python -m igsearch.stages.dvc` writes it, and `igsearch config` for another
 configuration, as DVC must not be told of questions or a policy that are no files of the project.
 
+An experiment, a folder below experiments/, has a params.yaml and a dvc.yaml of its own: the whole pipeline, whose files
+lie in that folder and whose commands run in the project folder. What the project has made from the same inputs is taken
+over (stages/rule.py).
+
 Outputs persist: DVC leaves them in place when it runs a stage, and the rule of the cards decides whether there is
 anything to do. So what another door has made is not made twice.
 """
@@ -10,14 +14,14 @@ from typing import Any
 
 import yaml
 
-from igsearch.config import Config, load
+from igsearch.config import PARAMS, Config, load, profiles
 from igsearch.provenance import write_text
+from igsearch.stages.layout import EXPERIMENTS, experiments
 from igsearch.stages.table import STAGES, Stage, reads
 
 HEADER = "# Made by `python -m igsearch.stages.dvc` from igsearch/stages/table.py: change that, then run it again.\n"
 FILE = Path("dvc.yaml")
 METRICS, PLOTS = ("results/metrics.json",), ("results/plots",)
-OURS = tuple(stage for stage in STAGES.values() if stage.name != "world")  # the world is the raw data of data.dvc
 
 
 def _fill(stage: Stage, names: tuple[str, ...]) -> list[str]:
@@ -26,38 +30,74 @@ def _fill(stage: Stage, names: tuple[str, ...]) -> list[str]:
     return [name.format(**values) for name in names]
 
 
-def _dependencies(stage: Stage, config: Config) -> list[str]:
+def _up(folder: Path) -> str:
+    """From `folder` to the project folder: nothing, or `../../`."""
+    return "../" * len(folder.parts)
+
+
+def _data(config: Config, folder: Path) -> dict[str, str]:
+    """What stands for the names of the table that a configuration resolves. A synthetic world lies with its pipeline,
+    what is the user's own is named from the project folder."""
+    data = {"corpus": config.data.corpus, "questions": config.data.questions}
+    own = {"policy": Path(config.policy.name), **({} if config.data.synthetic else data)}
+    above = {name for name, path in own.items() if path and not path.is_absolute()}
+    keys = {"corpus": "${data.corpus}", "questions": "${data.questions}", "policy": "${policy.name}"}
+    return {name: f"{_up(folder)}{key}" if name in above else key for name, key in keys.items()}
+
+
+def _dependencies(stage: Stage, config: Config, folder: Path) -> list[str]:
     """Data and modules. Of inputs that exist once per run, the folder of all runs: DVC cannot list them one by one."""
-    data = {"corpus": "${data.corpus}", "questions": "${data.questions}", "policy": "${policy.name}"}
+    data, modules = _data(config, folder), [f"{_up(folder)}igsearch/{name}" for name in stage.modules]
     folders = [name.split("/{run}")[0] for name in stage.every_run]
     single = [name for name in _fill(stage, reads(stage, config)) if str(Path(name).parent) not in folders]
     if config.policy.name == "smollm2" and "policy" in single:
         single.remove("policy")  # its weights belong to the environment
-    return [*(data.get(name, name) for name in single), *folders, *(f"igsearch/{name}" for name in stage.modules)]
+    return [*(data.get(name, name) for name in single), *folders, *modules]
 
 
-def _outputs(stage: Stage) -> dict[str, list[Any]]:
+def _outputs(stage: Stage, config: Config) -> dict[str, list[Any]]:
     """Results lie in git (`cache: false`), everything else in DVC's cache."""
     kinds: dict[str, list[Any]] = {}
-    for name in _fill(stage, stage.outputs):
+    world = {"corpus": str(config.data.corpus), "questions": str(config.data.questions)}
+    for name in (world.get(name, name) for name in _fill(stage, stage.outputs)):
         kind = "metrics" if name in METRICS else "plots" if name in PLOTS else "outs"
         kept = {"persist": True, **({"cache": False} if name.startswith("results/") else {})}
         kinds.setdefault(kind, []).append({name: kept})
     return kinds
 
 
-def _entry(stage: Stage, config: Config) -> dict[str, Any]:
+def _entry(stage: Stage, config: Config, folder: Path) -> dict[str, Any]:
     matrix = {"matrix": {"method": "${benchmark.methods}", "seed": "${benchmark.seeds}"}} if stage.matrix else {}
     params = {"params": _fill(stage, stage.config)} if stage.config else {}
     command = _fill(stage, (f"python -m igsearch {stage.command}",))[0]
-    return {**matrix, "cmd": command, "deps": _dependencies(stage, config), **params, **_outputs(stage)}
+    if folder.parts:
+        command = f"cd {_up(folder).rstrip('/')} && {command} --profile {folder.as_posix()}"
+    deps = _dependencies(stage, config, folder)
+    return {**matrix, "cmd": command, "deps": deps, **params, **_outputs(stage, config)}
 
 
-def text(config: Config) -> str:
-    """The text of dvc.yaml for a configuration in params.yaml."""
-    stages = {stage.name: _entry(stage, config) for stage in OURS}
+def text(config: Config, folder: Path = Path()) -> str:
+    """The text of dvc.yaml in `folder`, for the configuration in the params.yaml beside it.
+
+    The project's world is the raw data of data.dvc, an experiment's is its first stage.
+    """
+    has_world = bool(folder.parts) and config.data.synthetic
+    stages = {s.name: _entry(s, config, folder) for s in STAGES.values() if s.name != "world" or has_world}
     return HEADER + yaml.safe_dump({"stages": stages}, sort_keys=False, width=120)
+
+
+def experiment(name: str) -> Config:
+    """The configuration of an experiment: the profile of its name, where there is one, else its params.yaml."""
+    return load(name if name in profiles() else str(EXPERIMENTS / name))
+
+
+def write_experiment(folder: Path, config: Config) -> None:
+    """Write params.yaml and dvc.yaml of an experiment."""
+    write_text(folder / PARAMS, config.to_yaml())
+    write_text(folder / FILE, text(config, folder))
 
 
 if __name__ == "__main__":
     write_text(FILE, text(load()))
+    for each in experiments():
+        write_experiment(EXPERIMENTS / each, experiment(each))

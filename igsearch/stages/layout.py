@@ -1,31 +1,42 @@
 """Where a configuration's data and results lie.
 
-The configuration of params.yaml owns artifacts/ and results/; any other one gets a folder of its own below
-artifacts/runs/, so that nothing overwrites what dvc.lock describes.
+The configuration of params.yaml owns artifacts/ and results/, that of experiments/<name>/params.yaml the same folders
+below experiments/<name>/. Any other one gets a folder of its own below artifacts/runs/, so that nothing overwrites what
+a dvc.lock describes. All paths are relative to the project folder, where every command runs.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from igsearch.config import Config, load
+from igsearch.config import PARAMS, Config, load
 from igsearch.errors import UserError
 from igsearch.policy.load import directory_of
 
 WORK = Path("artifacts/.work")
 """Checkpoints and partial records, in a folder per input digest. They outlive a crash; DVC ignores them."""
+EXPERIMENTS = Path("experiments")
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The configuration and its folders. `run` names an overridden run, None is the project's own."""
+    """The configuration and its folders: of the run with overrides that `run` names, of the experiment that
+    `experiment` names, or, where both are None, of the project."""
 
     config: Config
     run: str | None = None
+    experiment: str | None = None
 
     @property
     def base(self) -> Path:
         """What takes the place of the project folder."""
+        if self.experiment:
+            return EXPERIMENTS / self.experiment
         return Path("artifacts/runs") / self.run if self.run else Path()
+
+    @property
+    def title(self) -> str:
+        """For a reader: `the project`, `experiments/all` or the name of the run."""
+        return str(self.base) if self.experiment else self.run or "the project"
 
     def at(self, name: str) -> Path:
         """The path of an input or output that the table calls `name`: `corpus`, `questions`, `policy` or a path.
@@ -56,6 +67,31 @@ def home(config: Config) -> Layout:
     return Layout(config)
 
 
+def experiments() -> list[str]:
+    """The names of the experiments: folders of experiments/ with a params.yaml."""
+    return sorted(params.parent.name for params in EXPERIMENTS.glob(f"*/{PARAMS}"))
+
+
+def others(layout: Layout) -> list[Layout]:
+    """Where work may lie that `layout` can take over: nowhere for the project, for others the project and the
+    experiments."""
+    if layout == home(layout.config):
+        return []
+    named = [Layout(layout.config, experiment=name) for name in experiments() if name != layout.experiment]
+    return [home(layout.config), *named]
+
+
+def _same(config: Config, other: Config) -> bool:
+    """Whether two configurations are equal but for the profile that they came from."""
+    return config.model_copy(update={"profile": other.profile}) == other
+
+
 def of(config: Config) -> Layout:
-    """Where `config` belongs: to the project if it is what params.yaml says, else to a run of its own."""
-    return Layout(config, None if config == load() else config.digest[:12])
+    """Where `config` belongs: to the project if it is what params.yaml says, to an experiment if it is what that one's
+    params.yaml says, else to a run of its own."""
+    if _same(config, load()):
+        return Layout(config)
+    for name in experiments():
+        if _same(config, own := load(str(EXPERIMENTS / name))):
+            return Layout(own, experiment=name)
+    return Layout(config, config.digest[:12])

@@ -80,7 +80,8 @@ class Plan:
         for maker in table.needs(self.job, jobs, self.layout.config):
             if name.startswith(maker.fill(maker.stage.outputs)):
                 command = maker.fill([maker.stage.command])[0]
-                return f"{self.layout.at(name)} is missing: run `igsearch {command}` first, or `igsearch benchmark`"
+                same = " (with the same --profile and --set)" if self.layout.run else ""
+                return f"{self.layout.at(name)} is missing: run `igsearch {command}` or `igsearch benchmark`{same}"
         if name == "policy":
             return f"there is no policy {self.layout.at(name)}: set policy.name to smollm2 or a Hugging Face directory"
         return f"{self.layout.at(name)} is missing: name an existing file in the configuration"
@@ -231,25 +232,43 @@ def _seal(plan: Plan, run_id: str | None) -> Card:
 
 
 def _adopt(plan: Plan, say: Say) -> Card | None:
-    """For a run with overrides: copy what the project has already made from the same inputs."""
-    at_home = Plan(plan.job, layouts.home(plan.layout.config))
-    card = at_home.card
-    if plan.layout.run is None or card is None or card.input_digest != plan.digest or not at_home.outputs_match(card):
-        return None
-    for name in plan.output_names:
-        source = at_home.layout.at(name)
-        with atomic_path(plan.layout.at(name)) as temporary:
-            (shutil.copytree if source.is_dir() else shutil.copy2)(source, temporary)
-    say(f"{plan.job.name}: taken over from {card.stage} of the project, which has the same inputs")
-    card.write(plan.layout.card(plan.job.name))
-    return card
+    """For a run with overrides or an experiment: copy what has already been made elsewhere from the same inputs."""
+    for place in layouts.others(plan.layout):
+        there = Plan(plan.job, place)
+        card = there.card
+        if card is None or card.input_digest != plan.digest or not there.outputs_match(card):
+            continue
+        for name in plan.output_names:
+            source = place.at(name)
+            with atomic_path(plan.layout.at(name)) as temporary:
+                (shutil.copytree if source.is_dir() else shutil.copy2)(source, temporary)
+        say(f"{plan.job.name}: taken over from {card.stage} of {place.title}, which has the same inputs")
+        card.write(plan.layout.card(plan.job.name))
+        return card
+    return None
 
 
 def lay_foundations(job: Job, layout: Layout, say: Say, progress: Progress) -> None:
-    """Make what `job` rests on before any training (data, index, start policy), where it is not up to date."""
+    """Make what `job` rests on before any training (data, index, start policy), where it is not up to date.
+
+    Training is not started for an evaluation, but where it has the same inputs as elsewhere it is taken over.
+    """
     for before in table.foundations(job, layout.config):
         if Plan(before, layout).stale():
             run(before, layout, say=say, progress=progress)
+    if job.stage.name == "evaluate" and layouts.others(layout):
+        _take_over(Job(table.STAGES["train"], job.method, job.seed), layout, say)
+
+
+def _take_over(job: Job, layout: Layout, say: Say) -> None:
+    """Copy a job and all it rests on from elsewhere, as far as they have been made there; nothing is run."""
+    for each in (*table.foundations(job, layout.config), job):
+        plan = Plan(each, layout)
+        if plan.missing:
+            return
+        with locked(plan.work.with_suffix(".lock"), say):
+            if plan.stale():
+                _adopt(plan, say)
 
 
 def run(

@@ -17,16 +17,18 @@ from igsearch.stages.table import STAGES, Job
 DATA = Path("data.dvc")
 
 
-def tracked() -> bool:
-    """Whether this folder is a DVC project with our pipeline."""
-    return Path(".dvc").is_dir() and Path("dvc.yaml").is_file()
+def tracked(base: Path = Path()) -> bool:
+    """Whether this folder is a DVC project, with our pipeline in `base`."""
+    return Path(".dvc").is_dir() and (base / "dvc.yaml").is_file()
 
 
-def target(job: Job) -> str:
-    """What DVC calls a job: `index`, `train@grpo-0`; the world is data.dvc."""
-    if job.stage.name == "world":
+def target(job: Job, base: Path = Path()) -> str:
+    """What DVC calls a job: `index`, `train@grpo-0`; the world of the project is data.dvc. Those of an experiment begin
+    with its dvc.yaml."""
+    if job.stage.name == "world" and base == Path():
         return str(DATA)
-    return f"{job.stage.name}@{job.run}" if job.stage.matrix else job.stage.name
+    name = f"{job.stage.name}@{job.run}" if job.stage.matrix else job.stage.name
+    return name if base == Path() else f"{base / 'dvc.yaml'}:{name}"
 
 
 def commit(jobs: Iterable[Job], layout: Layout) -> None:
@@ -39,7 +41,7 @@ def commit(jobs: Iterable[Job], layout: Layout) -> None:
         why = Plan(job, layout).stale()
         if why:
             raise UserError(f"{job.name} was changed while the benchmark ran ({why}); run it again")
-    call = [sys.executable, "-m", "dvc", "commit", "--quiet", "--force", *map(target, listed)]
+    call = [sys.executable, "-m", "dvc", "commit", "--quiet", "--force", *(target(job, layout.base) for job in listed)]
     done = subprocess.run(call, capture_output=True, text=True, encoding="utf-8")
     if done.returncode:
         raise UserError(f"dvc commit failed: {' '.join((done.stderr or done.stdout).split())}")
