@@ -179,6 +179,7 @@ class QuestionRecord:
     hops: int | None
     prediction: str | None
     em: float
+    em_by_attempt: tuple[float, ...]  # of each attempt's own answer; one entry where there was but one attempt
     f1: float
     cover_em: float
     searches: int

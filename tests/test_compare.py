@@ -19,7 +19,7 @@ QUESTIONS = {name: [Question(str(i), name, f"q{i}", ("a",)) for i in range(20)] 
 
 def record(question: Question, right: bool, searches: int, contract: str) -> QuestionRecord:
     of = {"uid": question.uid, "benchmark": question.benchmark, "question": question.text, "answers": question.answers}
-    scores = {name: float(right) for name in ("em", "f1", "cover_em")}
+    scores = {**{name: float(right) for name in ("em", "f1", "cover_em")}, "em_by_attempt": (float(right),)}
     effort = {"searches": searches, "searches_without_new_passage": 0, "sampled_tokens": 10 * searches}
     found = {"retrieval_hit": right, "first_query_useful": None, "hops": None, "prediction": "a" if right else "b"}
     names = {"end": EndReason.ANSWERED, "contract": contract, "policy": "p"}

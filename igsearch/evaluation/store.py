@@ -28,6 +28,7 @@ SCHEMA = pa.schema(
         ("hops", pa.int32()),
         ("prediction", pa.string()),
         ("em", pa.float64()),
+        ("em_by_attempt", pa.list_(pa.float64())),
         ("f1", pa.float64()),
         ("cover_em", pa.float64()),
         ("searches", pa.int32()),
@@ -74,12 +75,14 @@ class Evaluation:
 
 def record_json(record: QuestionRecord) -> dict[str, Any]:
     """A record as plain data, enums as strings."""
-    return {**asdict(record), "answers": list(record.answers), "end": record.end.value}
+    lists = {"answers": list(record.answers), "em_by_attempt": list(record.em_by_attempt)}
+    return {**asdict(record), **lists, "end": record.end.value}
 
 
 def record_from_json(data: dict[str, Any]) -> QuestionRecord:
     """The inverse of `record_json`."""
-    return QuestionRecord(**{**data, "answers": tuple(data["answers"]), "end": EndReason(data["end"])})
+    tuples = {name: tuple(data[name]) for name in ("answers", "em_by_attempt")}
+    return QuestionRecord(**{**data, **tuples, "end": EndReason(data["end"])})
 
 
 def write_records(path: Path, records: Iterable[QuestionRecord]) -> None:

@@ -8,8 +8,12 @@ from igsearch.stages.rule import Context
 
 
 def run(context: Context) -> str:
-    """Write records, trajectories, summary and contract; returns the id of the MLflow run."""
+    """Write records, trajectories, summary and contract; returns the id of the MLflow run.
+
+    A trained policy answers with the attempts of its method, the start policy with those of the rollout.
+    """
     job, config = context.job, context.config
+    config = config if job.seed is None else config.for_method(job.method)
     source = job.fill(job.stage.inputs)[-1]
     evaluate(
         inputs.policy(context, source),

@@ -4,9 +4,12 @@ A demonstrator walks the chain of a question: it queries the entity at hand, not
 about it, and takes that for the next entity. It often asks about a wrong entity or relation, mostly in words that the
 index does not know, never notices a failure, and sometimes stops early. So formats are sound and queries are bad.
 
-Half of the demonstrations are cut after a random refine or documents block and continued with the gold answer. They
-teach how likely the right answer is in the light of what has been read, which is what information gain measures; in a
-pretrained language model that knowledge is there already.
+Half of the demonstrations are cut after a random refine or documents block, some right after the question, and
+continued with the gold answer. They teach how likely the right answer is in the light of what has been read, which is
+what information gain measures; in a pretrained language model that knowledge is there already.
+
+So that one start policy serves every protocol, some demonstrations go on, after a request to reflect, with further
+attempts as imperfect as the first, and some stand in the information tags of Search-R1, without a refine.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,18 +21,21 @@ import numpy as np
 
 from igsearch.benchmarks.world import RELATIONS, Fact, Facts, WorldQuestion
 from igsearch.benchmarks.world_lexicon import SUFFIXES, stem_groups
-from igsearch.config import Config, WarmStartConfig, WorldConfig
+from igsearch.config import Config, RolloutConfig, WarmStartConfig, WorldConfig
 from igsearch.errors import UserError
 from igsearch.policy.base import Policy
 from igsearch.records import Hit, SpanKind
 from igsearch.retrieval.base import Retriever
-from igsearch.rollout.prompts import prompt_ids, trusted_ids
+from igsearch.rollout.prompts import prompt_ids, reflection_ids, trusted_ids
 from igsearch.rollout.protocol import close_tag, observation, open_tag
 from igsearch.seeds import generator
 
 T = TypeVar("T")
 
-AFTER_REFINE = 2 / 3  # of the cuts; the others come right after the documents
+AFTER_REFINE = 2 / 3  # of the cuts within steps; the others come right after the documents
+AT_QUESTION = -1  # the step of a cut before any search
+MOST_ATTEMPTS = 3
+REFINING, INFORMATION = "tiny", "tiny_search_r1"  # the two protocols, by the names of their prompt styles
 
 
 @dataclass(slots=True)
@@ -61,10 +67,18 @@ class Demonstration:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Where a demonstration is cut: after the refine of this step, or before it."""
+    """Where a demonstration is cut: after the refine of this step, or before it; AT_QUESTION before any step."""
 
     step: int
     after_refine: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What one example shows: a question, played once or several times, in a protocol. Only the first may be cut."""
+
+    attempts: tuple[Demonstration, ...]
+    protocol: str = REFINING
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +98,31 @@ class Demonstrator:
         self._names = sorted(facts.entities)
         self._stated = {fact.passage: fact for fact in facts.facts}
 
-    def play(self, questions: Sequence[tuple[WorldQuestion, int]], retriever: Retriever, k: int) -> list[Demonstration]:
+    def lessons(self, questions: Sequence[tuple[WorldQuestion, int]], retriever: Retriever, k: int) -> list[Lesson]:
+        """One lesson per question and number."""
+        attempts = [[first] for first in self.play(questions, retriever, k)]
+        plans = [self._plan(question, number) for question, number in questions]
+        for attempt in range(1, MOST_ATTEMPTS):
+            rows = [row for row, (count, _) in enumerate(plans) if count > attempt and not attempts[row][0].cut]
+            for row, played in zip(
+                rows, self.play([questions[row] for row in rows], retriever, k, attempt), strict=True
+            ):
+                attempts[row].append(played)
+        return [Lesson(tuple(played), protocol) for played, (_, protocol) in zip(attempts, plans, strict=True)]
+
+    def _plan(self, question: WorldQuestion, number: int) -> tuple[int, str]:
+        """The number of attempts, if it is not cut, and the protocol."""
+        rng = generator(self._config.seed, "protocol", question.benchmark, question.id, number)
+        again, several = rng.random() < self._config.reflection, int(rng.integers(2, MOST_ATTEMPTS + 1))
+        return several if again else 1, INFORMATION if rng.random() < self._config.information_tags else REFINING
+
+    def play(
+        self, questions: Sequence[tuple[WorldQuestion, int]], retriever: Retriever, k: int, attempt: int = 0
+    ) -> list[Demonstration]:
         """One demonstration per question and number; all that are at the same hop search together."""
         played = [Demonstration(question) for question, _ in questions]
         chances = [
-            generator(self._config.seed, "demonstration", question.benchmark, question.id, number)
+            generator(self._config.seed, "demonstration", question.benchmark, question.id, number, attempt)
             for question, number in questions
         ]
         live = list(zip(played, chances, strict=True))
@@ -100,7 +134,7 @@ class Demonstrator:
                 self._note(demonstration.steps[-1], hits)
             live = [(demonstration, rng) for demonstration, rng in live if self._goes_on(demonstration, rng)]
         for demonstration, rng in zip(played, chances, strict=True):
-            demonstration.cut = self._cut(demonstration, rng)
+            demonstration.cut = self._cut(demonstration, rng) if attempt == 0 else None
         return played
 
     def _ask(self, demonstration: Demonstration, rng: np.random.Generator) -> Step:
@@ -137,7 +171,8 @@ class Demonstrator:
     def _cut(self, demonstration: Demonstration, rng: np.random.Generator) -> Cut | None:
         if rng.random() >= self._config.forced_answer:
             return None
-        return Cut(int(rng.integers(len(demonstration.steps))), bool(rng.random() < AFTER_REFINE))
+        within = Cut(int(rng.integers(len(demonstration.steps))), bool(rng.random() < AFTER_REFINE))
+        return Cut(AT_QUESTION, True) if rng.random() < self._config.forced_at_question else within
 
 
 def _pick(rng: np.random.Generator, items: Sequence[T]) -> T:
@@ -145,44 +180,58 @@ def _pick(rng: np.random.Generator, items: Sequence[T]) -> T:
 
 
 class Writer:
-    """Turns demonstrations into token ids, in the layout of a rollout. Texts recur, so each is encoded once."""
+    """Turns lessons into token ids, in the layout of a rollout of their protocol. Texts recur: each is encoded once."""
 
-    def __init__(self, policy: Policy, config: Config) -> None:
-        self._policy, self._config = policy, config.rollout
-        self._prompt = cache(lambda text: prompt_ids(policy, text, config.rollout))
+    def __init__(self, policy: Policy, config: RolloutConfig) -> None:
+        self._policy = policy
+        self._config = {name: config.model_copy(update={"prompt": name}) for name in (REFINING, INFORMATION)}
+        self._prompt = cache(lambda text: prompt_ids(policy, text, self._config[REFINING]))
         self._encode = cache(policy.encode)
         self._tags = {
             kind: (trusted_ids(policy, open_tag(kind)), trusted_ids(policy, close_tag(kind))) for kind in SpanKind
         }
+        self._reflection = reflection_ids(policy, self._config[REFINING])
         self._observed: dict[tuple[str, ...], list[int]] = {}
 
-    def write(self, demonstration: Demonstration) -> Example:
+    def write(self, lesson: Lesson) -> Example:
         """A whole demonstration is learnt wherever the policy writes; of one that is cut, the gold answer alone."""
-        question, cut = demonstration.question, demonstration.cut
-        parts = [(self._prompt(question.text), False), *self._steps(demonstration)]
-        opening, closing = self._tags[SpanKind.ANSWER]
-        if cut is None:
-            parts.append(([*opening, *self._encode(demonstration.answer), *closing], True))
-        else:
-            kept = parts[: 3 * cut.step + (4 if cut.after_refine else 3)]
-            parts = [*((ids, False) for ids, _ in kept), (opening, False), (self._encode(question.answers[0]), True)]
+        first = lesson.attempts[0]
+        written = self._whole(lesson) if first.cut is None else self._cut(first, first.cut, lesson.protocol)
+        parts = [(self._prompt(first.question.text), False), *written]
         return Example([i for ids, _ in parts for i in ids], [learnt for ids, learnt in parts for _ in ids])
 
-    def _steps(self, demonstration: Demonstration) -> Iterator[tuple[list[int], bool]]:
-        """For each step its search, documents and refine, and whether the policy writes it."""
-        for step in demonstration.steps:
-            yield self._block(SpanKind.SEARCH, step.query), True
-            yield self._observation(step.hits), False
+    def _whole(self, lesson: Lesson) -> Iterator[tuple[list[int], bool]]:
+        """The parts of all attempts, and whether the policy writes them."""
+        for place, attempt in enumerate(lesson.attempts):
+            if place:
+                yield self._reflection, False
+            for step in attempt.steps:
+                yield from self._step(step, lesson.protocol)
+            yield self._block(SpanKind.ANSWER, attempt.answer), True
+
+    def _cut(self, demonstration: Demonstration, cut: Cut, protocol: str) -> Iterator[tuple[list[int], bool]]:
+        kept = [part for step in demonstration.steps[: cut.step + 1] for part in self._step(step, protocol)]
+        if not cut.after_refine and protocol == REFINING:
+            kept.pop()
+        yield from ((ids, False) for ids, _ in kept)
+        yield self._tags[SpanKind.ANSWER][0], False
+        yield self._encode(demonstration.question.answers[0]), True
+
+    def _step(self, step: Step, protocol: str) -> Iterator[tuple[list[int], bool]]:
+        """Its search, documents and refine."""
+        yield self._block(SpanKind.SEARCH, step.query), True
+        yield self._observation(step.hits, protocol), False
+        if protocol == REFINING:
             yield self._block(SpanKind.REFINE, step.found), True
 
     def _block(self, kind: SpanKind, text: str) -> list[int]:
         opening, closing = self._tags[kind]
         return [*opening, *self._encode(text), *closing]
 
-    def _observation(self, hits: Sequence[Hit]) -> list[int]:
-        key = tuple(hit.passage.id for hit in hits)
+    def _observation(self, hits: Sequence[Hit], protocol: str) -> list[int]:
+        key = (protocol, *(hit.passage.id for hit in hits))
         if key not in self._observed:
-            self._observed[key] = observation(self._policy, hits, self._config).ids
+            self._observed[key] = observation(self._policy, hits, self._config[protocol]).ids
         return self._observed[key]
 
 
@@ -229,9 +278,8 @@ def examples(
     for epoch in range(-(-count // len(pool))):
         order = generator(seed, "demonstrations", epoch).permutation(len(pool))
         chosen += [(pool[index], epoch) for index in order]
-    played = Demonstrator(facts, config.warm_start).play(chosen[:count], retriever, config.retrieval.k)
-    writer, renaming = Writer(policy, config), Renaming(policy, config.world)
+    lessons = Demonstrator(facts, config.warm_start).lessons(chosen[:count], retriever, config.retrieval.k)
+    writer, renaming = Writer(policy, config.rollout), Renaming(policy, config.world)
     return [
-        renaming.apply(writer.write(demonstration), generator(seed, "names", index))
-        for index, demonstration in enumerate(played)
+        renaming.apply(writer.write(lesson), generator(seed, "names", index)) for index, lesson in enumerate(lessons)
     ]

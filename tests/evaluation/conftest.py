@@ -27,6 +27,7 @@ def made() -> Callable[..., QuestionRecord]:
             "hops": 1,
             "prediction": "meldon",
             "em": 1.0,
+            "em_by_attempt": (1.0,),
             "f1": 1.0,
             "cover_em": 1.0,
             "searches": 1,

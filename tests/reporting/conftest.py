@@ -41,6 +41,7 @@ def evaluation(
         fields = {
             "prediction": "a" if right else "b",
             "em": right,
+            "em_by_attempt": (right,),
             "f1": right,
             "cover_em": right,
             "searches": hops,
