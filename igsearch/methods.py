@@ -91,6 +91,18 @@ class MrSearchConfig(Frozen):
     exploration_attempts: NonNegativeInt = Field(0, description="first attempts whose own reward does not count")
 
 
+class GigpoConfig(Frozen):
+    """How rollouts and turns are compared (docs/methods/gigpo.md)."""
+
+    gamma: float = Field(0.95, ge=0, le=1, description="discount of the outcome reward per turn before the last")
+    omega: NonNegativeFloat = Field(1.0, description="weight of the advantage within a state")
+    similarity: float | None = Field(
+        0.9, gt=0, le=1, description="ratio from which two states are the same; None for equal texts only"
+    )
+    statistics_over_turns: bool = Field(True, description="a rollout counts once per turn; False: once")
+    invalid_penalty: NonNegativeFloat = Field(0.01, description="for a turn without a complete search or answer")
+
+
 class FormatConfig(Frozen):
     """The weights of Search-R1's reward for answer and format (docs/methods/search_r1_format.md)."""
 
@@ -131,6 +143,7 @@ class CreditConfig(Frozen):
     route: Literal["query", "query_and_think"] = Field("query", description="the tokens of a turn that get the bonus")
     bonus_groups: Literal["all", "uniform"] = Field("all", description="uniform: only groups of equal rewards get it")
     igpo: IgpoConfig | None = None
+    gigpo: GigpoConfig | None = None
     search_r1_format: FormatConfig | None = None
 
 
@@ -153,6 +166,7 @@ METHODS: dict[str, CreditConfig] = {
     "search_r1_format": CreditConfig(reward="search_r1_format", search_r1_format=FormatConfig()),
     "reinforce": CreditConfig(rule="reinforce", group_size=1),
     "rloo": CreditConfig(rule="rloo"),
+    "gigpo": CreditConfig(rule="gigpo", gigpo=GigpoConfig()),
     "ig_search": CreditConfig(rule="ig_search", alpha=0.3, information_gain=InformationGainConfig()),
     "ig_search_shared": _SHARED,
     "mr_search": CreditConfig(rule="mr_search", attempts=3, mr_search=MrSearchConfig()),

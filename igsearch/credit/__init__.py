@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 RULES = {
     "grpo": "igsearch.credit.grpo:advantages",
+    "gigpo": "igsearch.credit.gigpo:advantages",
     "reinforce": "igsearch.credit.reinforce:advantages",
     "rloo": "igsearch.credit.rloo:advantages",
     "ig_search": "igsearch.credit.ig_search:advantages",
