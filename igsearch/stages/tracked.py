@@ -8,7 +8,7 @@ from typing import Any
 from igsearch import tracking
 from igsearch.evaluation import store
 from igsearch.provenance import digest_json
-from igsearch.stages.layout import Layout
+from igsearch.stages.layout import Layout, others
 from igsearch.stages.rule import Plan
 from igsearch.stages.table import INDEX, PREPARED, STAGES, Job
 
@@ -47,9 +47,15 @@ def table_rows(summary: Mapping[str, Any], run: str) -> list[dict[str, Any]]:
 
 
 def _training_run(job: Job, layout: Layout) -> str | None:
-    """The MLflow run that trained the policy; for the start policy that of its last evaluation, if any."""
-    trained = Job(STAGES["train"], job.method, job.seed) if job.seed is not None else job
+    """The MLflow run that trained the policy; for the start policy that of its last evaluation, if any.
+
+    The latter also where overrides evaluate a policy taken over from elsewhere, whose own figures stay what they are.
+    """
+    trained = Job(STAGES["train"], job.method, job.seed)
     card = Plan(trained, layout).card
+    elsewhere = others(layout) if layout.run else []
+    if job.seed is None or any(card == Plan(trained, place).card for place in elsewhere):
+        card = Plan(job, layout).card
     return card.run_id if card else None
 
 

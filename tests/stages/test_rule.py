@@ -11,7 +11,7 @@ import pytest
 from igsearch.config import Config, build
 from igsearch.errors import Interrupted, UserError
 from igsearch.provenance import Card
-from igsearch.stages import layout, rule
+from igsearch.stages import layout, rule, tracked
 from igsearch.stages.layout import Layout
 from igsearch.stages.rule import Context, Plan
 from igsearch.stages.table import STAGES, Job
@@ -124,10 +124,38 @@ def test_a_run_with_overrides_takes_over_what_the_project_has_made(here: Path) -
     assert Plan(PREPARE, layout.of(other)).stale() is None
 
 
+def test_an_evaluation_with_overrides_takes_the_policy_that_the_project_trained(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And logs its figures, which may be of fewer questions, in a run of its own."""
+
+    def train(context: Context) -> str:
+        (context.out / "policy").mkdir(parents=True)
+        (context.out / "policy/weights").touch()
+        return "run of the project"
+
+    monkeypatch.setattr("igsearch.stages.train.run", train)
+    few = {**SMALL, "warm_start": {"steps": 2}}
+    Path("params.yaml").write_text(build(few).to_yaml(), encoding="utf-8")
+    bring(Job(STAGES["train"], "grpo", 0), build(few))
+    job, where = Job(STAGES["evaluate"], "grpo", 0), layout.of(build({**few, "data": {"limit": 2}}))
+    rule.lay_foundations(job, where, lambda _: None, rule.quiet)
+    assert where.run
+    assert where.at("artifacts/train/grpo-0/policy/weights").is_file()
+    assert Plan(job, where).missing == []
+    assert tracked._training_run(job, where) is None
+    assert tracked._training_run(job, layout.of(build(few))) == "run of the project"
+
+    other = layout.of(build({**few, "train": {"steps": 3}}))
+    rule.lay_foundations(job, other, lambda _: None, rule.quiet)
+    with pytest.raises(UserError, match=r"run `igsearch train --method grpo --seed 0` .*\(with the same --profile"):
+        rule.run(job, other)
+
+
 def test_a_missing_input_names_the_command_that_makes_it(here: Path) -> None:
     job = Job(STAGES["evaluate"], "grpo", 3)
     rule.lay_foundations(PREPARE, layout.of(small()), print, rule.quiet)
-    with pytest.raises(UserError, match=r"index/card.json is missing: run `igsearch index` first|prepared is missing"):
+    with pytest.raises(UserError, match=r"index/card.json is missing: run `igsearch index` or|prepared is missing"):
         rule.run(job, layout.of(small()))
 
 
