@@ -52,7 +52,7 @@ class Run:
 
     @property
     def reference(self) -> Path:
-        """The start policy, kept for the KL term and where it is the scorer."""
+        """The start policy, kept for the KL term."""
         return self.work / "reference"
 
     @property
@@ -69,13 +69,13 @@ class Run:
     def start(self, resume: bool, owner: bool) -> Path | None:
         """The checkpoint to go on from, or None. The process that owns the folder clears what comes after it.
 
-        The start policy is written down for the KL term and the scorer: they must not follow the policy after a resume.
+        The start policy is written down for the KL term, which must not follow the policy after a resume.
         """
         found = checkpoint.latest(self.checkpoints) if resume else None
         if owner:
             self.work.mkdir(parents=True, exist_ok=True)
             self._forget_after(found[1] if found else -1)
-            if (self.config.train.beta or self.scored_by_start) and not self.reference.exists():
+            if self.config.train.beta and not self.reference.exists():
                 save_policy(self.policy, self.reference)
         return found[0] if found else None
 

@@ -8,6 +8,7 @@ discarded); the questions of a step and every random draw are functions of the r
 sealed and renamed into place; nothing is sent anywhere. From verl's loss: the k3 estimate of the KL is not clamped.
 """
 
+import copy
 import os
 import shutil
 import warnings
@@ -28,13 +29,13 @@ from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from igsearch import credit
-from igsearch.config import Config, PolicyConfig
+from igsearch.config import Config
 from igsearch.credit import grpo
 from igsearch.credit.control import controlled
 from igsearch.credit.mass import step_mass
 from igsearch.errors import UserError
 from igsearch.policy.base import Policy
-from igsearch.policy.load import load_policy, save_policy
+from igsearch.policy.load import save_policy
 from igsearch.records import EndReason, Episode, Question
 from igsearch.retrieval.base import Retriever, RetrieverError
 from igsearch.rewards.answer import episode_reward
@@ -45,6 +46,7 @@ from igsearch.rollout.prompts import STYLES
 from igsearch.seeds import derive_seed
 from igsearch.training import checkpoint, requirements
 from igsearch.training.batch import credit_batch, loss_mask
+from igsearch.training.drift import drift
 from igsearch.training.metrics import Clock, Metrics, TimedRetriever, rollout_metrics, validation_metrics
 from igsearch.training.run import Log, Run
 from igsearch.training.schedule import Layout, layout, method_of_step, validation_questions
@@ -70,6 +72,7 @@ class SearchTrainer(GRPOTrainer):
         self.episodes: list[Episode] = []
         self.rewards: list[float] = []
         self.rollout_metrics: Metrics = {}
+        start = self._start_policy() if run.scored_by_start or not run.config.train.beta else None
         super().__init__(
             model=run.policy.model,
             reward_funcs=[_no_reward],
@@ -80,13 +83,16 @@ class SearchTrainer(GRPOTrainer):
         )
         self.remove_callback(PrinterCallback)
         self.add_callback(Monitor(self))
-        self._start = self._start_policy() if run.scored_by_start else None
+        self._start = start
+        if start:
+            start.model.to(self.accelerator.device)
 
     def _start_policy(self) -> Policy:
-        """The policy before any training, frozen, on this process's device: the scorer of some methods."""
-        model = load_policy(PolicyConfig(name=str(self.run.reference))).model
-        frozen = model.requires_grad_(False).to(self.accelerator.device, self.run.policy.model.dtype)
-        return replace(self.run.policy, model=frozen)
+        """The policy before any training, frozen: the scorer of some methods, and what the logged KL is from.
+
+        Copied before TRL loads a checkpoint into the policy or puts anything on the model.
+        """
+        return replace(self.run.policy, model=copy.deepcopy(self.run.policy.model).requires_grad_(False))
 
     @property
     def step(self) -> int:
@@ -150,9 +156,20 @@ class SearchTrainer(GRPOTrainer):
         self.rollout_metrics = rollout_metrics(episodes, rewards) | diagnostics(episodes, signals, method)
         if method.rule not in credit.OUTCOME_RULES:
             self.rollout_metrics |= step_mass(batch.uids, advantage_BL, grpo.advantages(batch, method))
+        self.rollout_metrics |= self._drift()
         first = self.accelerator.process_index * len(self.episodes)
         width = max(len(episode.response_ids) for episode in self.episodes)
         return advantage_BL[first : first + len(self.episodes), :width]
+
+    def _drift(self) -> Metrics:
+        """The KL from the start policy where TRL, which has no KL term, logs none."""
+        train = self.run.config.train
+        if train.beta or self._start is None:
+            return {}
+        with self.run.clock.phase("kl"), self.accelerator.autocast():
+            mine = drift(self._start, self.episodes, train.micro_batch or len(self.episodes))
+        sums, counts = zip(*_gather([mine]), strict=True)
+        return {"policy/kl": sum(sums) / max(sum(counts), 1)}
 
     def _signals(self) -> list[Signals]:
         """The step signals of this process's rollouts; counterfactual pairs come from the pool of all processes."""

@@ -12,12 +12,13 @@ from igsearch.training import checkpoint
 RUN = {"steps": 4, "checkpoint_every": 2, "validate_every": 1, "validation_questions": 4, "beta": 0.05}
 
 
-@pytest.mark.parametrize("mini_batches", [1, 2])
-def test_killed_after_step_2_and_resumed_equals_uninterrupted(train: Train, mini_batches: int) -> None:
-    whole = train(work="whole", mini_batches=mini_batches, **RUN)
+@pytest.mark.parametrize(("mini_batches", "beta"), [(1, 0.05), (2, 0.05), (1, 0.0)])
+def test_killed_after_step_2_and_resumed_equals_uninterrupted(train: Train, mini_batches: int, beta: float) -> None:
+    settings = {**RUN, "mini_batches": mini_batches, "beta": beta}
+    whole = train(work="whole", **settings)
     with pytest.raises(KeyboardInterrupt):
-        train(work="broken", stop_at=3, mini_batches=mini_batches, **RUN)
-    resumed = train(work="broken", resume=True, mini_batches=mini_batches, **RUN)
+        train(work="broken", stop_at=3, **settings)
+    resumed = train(work="broken", resume=True, **settings)
     for name, value in whole.weights.items():
         assert torch.equal(resumed.weights[name], value), name
     assert resumed.measured() == whole.measured()
