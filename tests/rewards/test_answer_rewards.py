@@ -88,3 +88,20 @@ def test_episode_reward_reads_prediction_and_refines() -> None:
 
 def test_a_failed_retriever_is_no_reward_of_zero() -> None:
     assert math.isnan(answer.episode_reward("em", _episode(EndReason.RETRIEVER_FAILED)))
+
+
+@pytest.mark.parametrize(
+    ("said", "golds", "expected"),
+    [
+        ("the Eiffel Tower", ("Eiffel tower",), 0.8),  # articles are kept
+        ("paris paris paris", ("Paris",), 1.0),  # sets, not bags
+        ("Eiffel-Tower.", ("eiffel tower",), 1.0),  # punctuation is read as a space
+        ("yes it is", ("yes",), 0.5),  # no rule for verdicts
+        ("rome", ("paris", "Rome"), 1.0),
+        ("?", ("?",), 0.0),
+        (None, ("paris",), 0.0),
+        ("paris", (), 0.0),
+    ],
+)
+def test_set_f1_is_that_of_igpo(said: str | None, golds: tuple[str, ...], expected: float) -> None:
+    assert answer.set_f1(said, golds) == pytest.approx(expected)
