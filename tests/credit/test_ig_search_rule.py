@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from igsearch.credit import grpo
 from igsearch.credit.batch import CreditBatch, Unit
 from igsearch.credit.ig_search import advantages, credited, stabilise
 from igsearch.methods import METHODS, CreditConfig, StabiliserConfig
@@ -104,3 +105,45 @@ def test_a_masked_position_never_gets_a_bonus() -> None:
     batch = batch_of(1.2, 1.2)
     batch.loss_mask_BL[:, 3] = False
     assert advantages(batch, PAPER)[:, 3].tolist() == [0, 0]
+
+
+def test_z_score_within_the_group_at_the_search_index() -> None:
+    """A2TGPO's normalisation: each question's first searches have mean 0 and standard deviation 1."""
+    config = with_(PAPER, stabiliser=OFF, centre="group_step", scale="group_step_std")
+    batch = batch_of(1.0, 3.0, 10.0, 30.0, 7.0, uids="aabbc")
+    half = 0.5**0.5
+    assert values(batch, config) == pytest.approx([-half, half, -half, half, 0.0])
+
+
+def test_a_group_of_equal_gains_is_not_scaled() -> None:
+    config = with_(PAPER, stabiliser=OFF, scale="group_step_std")
+    assert values(batch_of(0.3, 0.3, uids="aa"), config) == [0.3, 0.3]
+
+
+def with_thoughts(batch: CreditBatch, think: tuple[int, ...] = (0, 1)) -> CreditBatch:
+    return replace(batch, units=tuple(tuple(replace(unit, think=think) for unit in row) for row in batch.units))
+
+
+def test_thoughts_share_the_bonus_where_it_is_routed_to_them() -> None:
+    routed = with_(PAPER, route="query_and_think")
+    got = advantages(with_thoughts(batch_of(1.2, 1.2)), routed)
+    assert got[0].tolist() == pytest.approx([*[0.045] * 8, 0, 0])
+    assert got[0].sum().item() == pytest.approx(0.36)
+    whole = advantages(with_thoughts(batch_of(1.2, 1.2)), with_(routed, length_norm=False))
+    assert whole[0, :8].tolist() == pytest.approx([0.36] * 8)
+
+
+def test_thoughts_get_nothing_by_default_and_silent_turns_lose_nothing() -> None:
+    assert torch.equal(advantages(with_thoughts(batch_of(1.2, 1.2)), PAPER), advantages(batch_of(1.2, 1.2), PAPER))
+    routed = with_(PAPER, route="query_and_think")
+    assert torch.equal(advantages(batch_of(1.2, 1.2), routed), advantages(batch_of(1.2, 1.2), PAPER))
+
+
+def test_uniform_groups_alone_get_the_bonus() -> None:
+    """Of the mixed group nothing is left but GRPO's advantage; a failed retriever does not make a group mixed."""
+    batch = batch_of(1.0, 1.0, 1.0, 1.0, 1.0, 1.0, uids="aabbcc")
+    batch.reward_B[:] = torch.tensor([0.0, 1.0, 1.0, 1.0, 0.0, float("nan")])
+    got = advantages(batch, with_(PAPER, bonus_groups="uniform"))
+    assert torch.equal(got[:2], grpo.advantages(batch, PAPER)[:2])
+    assert torch.equal(got[2:5], advantages(batch, PAPER)[2:5])
+    assert got[2:5, 2].tolist() == pytest.approx([0.05] * 3)
