@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from igsearch.stages.parent import DIES_WITH
 RUN = Path(".run")
 STATE = RUN / "services.json"
 HOST = "127.0.0.1"
-PREFECT = "Prefect server"
+PREFECT, MLFLOW, DEPLOYMENTS = "Prefect server", "MLflow UI", "deployments"
 _PATIENCE = 180.0
 
 Entry = dict[str, object]
@@ -137,13 +137,13 @@ def mlflow_ui(port: int) -> Service:
     server = f"http://{HOST}:{port}"
     store = ("--backend-store-uri", tracking.tracking_uri(), "--artifacts-destination", f"{tracking.FOLDER}/artifacts")
     arguments = ("mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1", *store)
-    return Service("MLflow UI", arguments, tracking.page(server), RUN / "mlflow.log", health=f"{server}/health")
+    return Service(MLFLOW, arguments, tracking.page(server), RUN / "mlflow.log", health=f"{server}/health")
 
 
 def deployments() -> Service:
     """The process that waits for runs of the deployments and starts them."""
     name = "igsearch/full-benchmark and one per stage"
-    return Service("deployments", ("flows.serve",), name, RUN / "serve.log", says="polling for scheduled runs")
+    return Service(DEPLOYMENTS, ("flows.serve",), name, RUN / "serve.log", says="polling for scheduled runs")
 
 
 def _entry(service: Service, process: "subprocess.Popen[bytes]") -> Entry:
@@ -192,31 +192,49 @@ def _children(process: psutil.Process) -> list[psutil.Process]:
 
 
 def up() -> None:
-    """Start all three, wait until each is healthy and print the addresses. UserError where a port is in use."""
-    already = running()
-    if already:
-        show(already)
-        return
-    wanted = ports()
-    for variable, port in wanted.items():
-        require_free(port, variable)
-    port = wanted["PREFECT_PORT"]
+    """Start those of the three that do not run, wait until each is healthy and print the addresses.
+
+    The deployments belong to a server: where that has to be started, they are ended and started with it. UserError
+    where a port is in use.
+    """
+    kept = {str(entry["name"]): entry for entry in running()}
+    if PREFECT not in kept and DEPLOYMENTS in kept:
+        end([int(str(kept.pop(DEPLOYMENTS)["pid"]))])
     started: dict[Service, subprocess.Popen[bytes]] = {}
     try:
-        server = prefect_server(port)
-        started[server] = server.start(port)
-        ui = mlflow_ui(wanted["MLFLOW_PORT"])
-        started[ui] = ui.start(port)
-        server.wait(started[server])
-        serving = deployments()
-        started[serving] = serving.start(port)
-        for service, process in started.items():
-            service.wait(process)
+        _start_missing(kept, started)
     except BaseException:
         end(process.pid for process in started.values())
         raise
-    write_json(STATE, [_entry(service, process) for service, process in started.items()])
+    new = {service.name: _entry(service, process) for service, process in started.items()}
+    write_json(STATE, [{**kept, **new}[name] for name in (PREFECT, MLFLOW, DEPLOYMENTS)])
     show(running())
+
+
+def _start_missing(kept: Mapping[str, Entry], started: dict[Service, "subprocess.Popen[bytes]"]) -> None:
+    """Start what is not in `kept`, noting it in `started`, and wait until all of that is healthy."""
+    wanted = ports()
+    for name, variable in ((PREFECT, "PREFECT_PORT"), (MLFLOW, "MLFLOW_PORT")):
+        if name not in kept:
+            require_free(wanted[variable], variable)
+    port = _port(kept[PREFECT]) if PREFECT in kept else wanted["PREFECT_PORT"]
+    server = prefect_server(port)
+    if PREFECT not in kept:
+        started[server] = server.start(port)
+    if MLFLOW not in kept:
+        ui = mlflow_ui(wanted["MLFLOW_PORT"])
+        started[ui] = ui.start(port)
+    if server in started:
+        server.wait(started[server])
+    if DEPLOYMENTS not in kept:
+        serving = deployments()
+        started[serving] = serving.start(port)
+    for service, process in started.items():
+        service.wait(process)
+
+
+def _port(server: Entry) -> int:
+    return int(str(server["address"]).rpartition(":")[2])
 
 
 def down() -> None:
@@ -238,7 +256,7 @@ def show(entries: list[Entry]) -> None:
 def prefect_api() -> Iterator[None]:
     """PREFECT_API_URL for the block: the server of `up` where it runs, else one for this block alone."""
     there = next((entry for entry in running() if entry["name"] == PREFECT), None)
-    port = int(str(there["address"]).rpartition(":")[2]) if there else free_port()
+    port = _port(there) if there else free_port()
     ours = ("PREFECT_", "DO_NOT_TRACK")
     os.environ.update({name: value for name, value in environment(port).items() if name.startswith(ours)})
     server = prefect_server(port)

@@ -58,6 +58,20 @@ def test_up_again_shows_what_runs(project: Path, run: Run, up: dict[str, str]) -
     assert {name: process.pid for name, process in services(project).items()} == before
 
 
+def test_up_starts_a_service_that_has_died_and_leaves_the_others(project: Path, run: Run, up: dict[str, str]) -> None:
+    before = services(project)
+    died = before["deployments"]
+    died.kill()
+    died.wait()
+    assert "deployments: " in make(run, "up", **up).stdout
+    after = services(project)
+    assert after["deployments"].is_running()
+    assert after["deployments"].pid != died.pid
+    assert {name: each.pid for name, each in after.items() if name != "deployments"} == {
+        name: each.pid for name, each in before.items() if name != "deployments"
+    }
+
+
 def test_a_port_in_use_is_one_sentence(tmp_path: Path, project: Path, up: dict[str, str]) -> None:
     command = ["python", "-m", "flows.services", "up"]
     done = subprocess.run(command, cwd=tmp_path, env={**environment(project), **up}, capture_output=True, text=True)
