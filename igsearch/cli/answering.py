@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from igsearch.cli import show
-from igsearch.cli.options import DryRun, Profile, Sets, configuration, existing
+from igsearch.cli.options import DryRun, Profile, Sets, configuration, existing, with_method
 from igsearch.cli.pipeline import PANEL, bring
 
 if TYPE_CHECKING:
     from igsearch.config import Config
+    from igsearch.stages.table import Job
 
 
 def evaluate(
@@ -37,7 +38,7 @@ def evaluate(
             raise UserError(
                 "--run evaluates a run of the pipeline: leave out --policy, --method, --corpus, --questions and --out"
             )
-        _evaluate_run(run, configuration(profile, sets, *_limit(limit)), dry_run)
+        _evaluate_run(run, profile, sets, limit, dry_run)
         return
     if out is None:
         raise UserError("give --run, such as --run grpo-0, or --out with --policy, --corpus and --questions")
@@ -50,6 +51,18 @@ def evaluate(
         print(f"{config.to_yaml()}# configuration {config.digest}\n# would answer {asked} by {way} into {out}")
         return
     _evaluate_own(config, way, existing(asked, "questions"), out)
+
+
+def evaluation_of(run: str, profile: str | None, sets: list[str] | None, *more: str) -> "tuple[Config, Job]":
+    """The configuration and the job of a run's evaluation. The run's method may be `package.module:function`."""
+    from igsearch.stages.table import evaluation
+
+    method, _, seed = run.rpartition("-")
+    if ":" in method:
+        config, called = with_method(profile, sets, method, *more)
+        return config, evaluation(f"{called}-{seed}", config)
+    config = configuration(profile, sets, *more)
+    return config, evaluation(run, config)
 
 
 def _limit(limit: int | None) -> list[str]:
@@ -74,11 +87,10 @@ def _own_configuration(
     )
 
 
-def _evaluate_run(run: str, config: "Config", dry_run: bool) -> None:
+def _evaluate_run(run: str, profile: str | None, sets: list[str] | None, limit: int | None, dry_run: bool) -> None:
     from igsearch.stages import layout
-    from igsearch.stages.table import evaluation
 
-    job = evaluation(run, config)
+    config, job = evaluation_of(run, profile, sets, *_limit(limit))
     if bring(job, config, dry_run):
         _print_table(layout.of(config).at(job.fill(job.stage.outputs)[0]))
 

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from igsearch.cli import show
-from igsearch.cli.options import Profile, Sets, configuration
+from igsearch.cli.options import Profile, Sets
 
 if TYPE_CHECKING:
-    from igsearch.config import Config
     from igsearch.evaluation.contract import Difference
     from igsearch.evaluation.paired import Paired
     from igsearch.evaluation.store import Evaluation
@@ -43,8 +42,7 @@ def compare(
     from igsearch.errors import UserError
     from igsearch.evaluation import contract, paired, store
 
-    config = configuration(profile, sets)
-    one, other = (store.load(_folder(name, config)) for name in (first, second))
+    one, other = (store.load(_folder(name, profile, sets)) for name in (first, second))
     differing = contract.differences(one.contract, other.contract)
     print(_terms(one, other, differing), end="")
     if differing and not despite:
@@ -59,18 +57,18 @@ def compare(
     _print_tables(one, other, {name: paired.compare(found, name) for name in paired.FIELDS})
 
 
-def _folder(name: str, config: "Config") -> Path:
+def _folder(name: str, profile: str | None, sets: list[str] | None) -> Path:
     """The folder of an evaluation: `name` itself, or that of the run of that name."""
+    from igsearch.cli.answering import evaluation_of
     from igsearch.errors import UserError
     from igsearch.evaluation.store import SUMMARY
     from igsearch.stages import layout
-    from igsearch.stages.table import evaluation
 
     if (Path(name) / SUMMARY).exists():
         return Path(name)
     if Path(name).exists() or "/" in name:
         raise UserError(f"{name} is not an evaluation folder: it has no {SUMMARY}")
-    job = evaluation(name, config)
+    config, job = evaluation_of(name, profile, sets)
     folder = layout.of(config).at(job.fill(job.stage.outputs)[0])
     if not (folder / SUMMARY).exists():
         raise UserError(f"{folder} is missing: run `igsearch {job.fill([job.stage.command])[0]}` first")

@@ -35,6 +35,27 @@ def configuration(profile: str | None, sets: Sequence[str] | None, *more: str) -
     return load(profile, [*(sets or ()), *more])
 
 
+def with_method(profile: str | None, sets: Sequence[str] | None, name: str, *more: str) -> "tuple[Config, str]":
+    """The configuration, and what the training method is called in it: a credit rule at `package.module:function`
+    becomes a method of its own with grpo's settings, unless `sets` change them."""
+    from igsearch.config import outside
+    from igsearch.errors import UserError
+    from igsearch.methods import METHODS
+
+    if ":" not in name:
+        config = configuration(profile, sets, *more)
+        config.method(name)
+        return config, name
+    from igsearch.credit import resolve
+
+    called = outside(name)
+    if called in METHODS:
+        raise UserError(f"the rule {name!r} would be called {called!r}, which is another method; rename the function")
+    config = configuration(profile, [f"methods.{called}.rule={name}", *(sets or ())], *more)
+    resolve(name)  # what is wrong with it is told before anything is made
+    return config, called
+
+
 def existing(path: Path, what: str) -> Path:
     """`path` if it is a file or folder that can be read; UserError otherwise."""
     import os

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from igsearch.cli import show
-from igsearch.cli.options import DryRun, Profile, Resume, Sets, configuration, existing
+from igsearch.cli.options import DryRun, Profile, Resume, Sets, configuration, existing, with_method
 
 if TYPE_CHECKING:
     from igsearch.config import Config
@@ -138,7 +138,10 @@ def warm_start(profile: Profile = None, sets: Sets = None, dry_run: DryRun = Fal
 
 
 def train(
-    method: Annotated[str, typer.Option(help="A training method of the configuration, such as grpo or ig_search.")],
+    method: Annotated[
+        str,
+        typer.Option(help="A training method such as grpo, or a credit rule of your own: package.module:function."),
+    ],
     seed: Annotated[int, typer.Option(help="Seed of the run.")] = 0,
     steps: Annotated[int | None, typer.Option(help="Steps in place of train.steps.")] = None,
     policy: Annotated[str | None, typer.Option(help="tiny, smollm2 or a Hugging Face directory.")] = None,
@@ -152,8 +155,7 @@ def train(
 ) -> None:
     """Train one method from one seed, from the start policy."""
     more = [] if steps is None else [f"train.steps={steps}"]
-    config = configuration(profile, sets, *more, *([] if policy is None else [f"policy.name={policy}"]))
-    config.method(method)
+    config, method = with_method(profile, sets, method, *more, *([] if policy is None else [f"policy.name={policy}"]))
     options = frozenset({"verify_oracle"} if verify_oracle else ())
     bring(_job("train", method, seed), config, dry_run, resume and not verify_oracle, options)
 

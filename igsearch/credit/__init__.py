@@ -4,6 +4,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from igsearch.credit.outside import look_in_working_folder
 from igsearch.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 RULES = {
     "grpo": "igsearch.credit.grpo:advantages",
+    "cw_grpo": "igsearch.credit.cw_grpo:advantages",
     "gigpo": "igsearch.credit.gigpo:advantages",
     "reinforce": "igsearch.credit.reinforce:advantages",
     "rloo": "igsearch.credit.rloo:advantages",
@@ -33,6 +35,7 @@ def resolve(name: str) -> "CreditRule":
     if ":" not in name and name not in RULES:
         raise UserError(f"unknown credit rule {name!r} {nearest(name, RULES)}, or write package.module:function")
     module_name, _, function = RULES.get(name, name).partition(":")
+    look_in_working_folder()
     try:
         module = import_module(module_name)
     except (ImportError, ValueError) as error:

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from igsearch.config import PARAMS, Config, load, profiles
+from igsearch.credit import outside
 from igsearch.provenance import write_text
 from igsearch.stages.layout import EXPERIMENTS, experiments
 from igsearch.stages.table import STAGES, Stage, reads
@@ -45,6 +46,14 @@ def _data(config: Config, folder: Path) -> dict[str, str]:
     return {name: f"{_up(folder)}{key}" if name in above else key for name, key in keys.items()}
 
 
+def _outside_rules(stage: Stage, config: Config, folder: Path) -> list[str]:
+    """The sources of credit rules from outside the tree, for the stage that trains by them."""
+    trained = config.benchmark.methods if "methods.{method}" in stage.config else ()
+    rules = filter(outside.is_outside, dict.fromkeys(config.method(name).rule for name in trained))
+    paths, here = list(map(outside.source, rules)), Path.cwd()
+    return [f"{_up(folder)}{each.relative_to(here)}" if each.is_relative_to(here) else str(each) for each in paths]
+
+
 def _dependencies(stage: Stage, config: Config, folder: Path) -> list[str]:
     """Data and modules. Of inputs that exist once per run, the folder of all runs: DVC cannot list them one by one."""
     data, modules = _data(config, folder), [f"{_up(folder)}igsearch/{name}" for name in stage.modules]
@@ -52,7 +61,8 @@ def _dependencies(stage: Stage, config: Config, folder: Path) -> list[str]:
     single = [name for name in _fill(stage, reads(stage, config)) if str(Path(name).parent) not in folders]
     if config.policy.name == "smollm2" and "policy" in single:
         single.remove("policy")  # its weights belong to the environment
-    return [*(data.get(name, name) for name in single), *folders, *modules]
+    rules = _outside_rules(stage, config, folder)
+    return [*(data.get(name, name) for name in single), *folders, *modules, *rules]
 
 
 def _outputs(stage: Stage, config: Config) -> dict[str, list[Any]]:

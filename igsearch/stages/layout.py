@@ -14,7 +14,7 @@ from igsearch.policy.load import directory_of
 
 WORK = Path("artifacts/.work")
 """Checkpoints and partial records, in a folder per input digest. They outlive a crash; DVC ignores them."""
-EXPERIMENTS = Path("experiments")
+EXPERIMENTS, RUNS = Path("experiments"), Path("artifacts/runs")
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Layout:
         """What takes the place of the project folder."""
         if self.experiment:
             return EXPERIMENTS / self.experiment
-        return Path("artifacts/runs") / self.run if self.run else Path()
+        return RUNS / self.run if self.run else Path()
 
     @property
     def title(self) -> str:
@@ -73,12 +73,14 @@ def experiments() -> list[str]:
 
 
 def others(layout: Layout) -> list[Layout]:
-    """Where work may lie that `layout` can take over: nowhere for the project, for others the project and the
-    experiments."""
-    if layout == home(layout.config):
+    """Where work may lie that `layout` can take over: nowhere for the project, for others the project, the experiments
+    and all runs with overrides."""
+    mine, at_home = layout.config, home(layout.config)
+    if layout == at_home:
         return []
-    named = [Layout(layout.config, experiment=name) for name in experiments() if name != layout.experiment]
-    return [home(layout.config), *named]
+    named = [Layout(mine, experiment=name) for name in experiments()]
+    ran = [Layout(mine, run=path.name) for path in sorted(RUNS.glob("*"))]
+    return [place for place in (at_home, *named, *ran) if place != layout]
 
 
 def _same(config: Config, other: Config) -> bool:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from igsearch.config import Config
+from igsearch.credit import outside
 from igsearch.errors import Interrupted, UserError
 from igsearch.provenance import Card, atomic_path, digest_json, digest_text, digest_tree, git_commit, module_digest
 from igsearch.stages import layout as layouts
@@ -72,8 +73,15 @@ class Plan:
             "job": digest_text(self.job.name),  # the seed of a run is in no setting
             **{f"config {key}": digest_json(setting(config, key)) for key in self.job.fill(stage.config)},
             **{f"module {name}": module_digest(PACKAGE, (name,)) for name in stage.modules},
+            **{f"module {rule}": digest_tree(outside.source(rule)) for rule in self._outside_rules()},
             **{f"data {name}": digest_tree(self.layout.at(name)) for name in self.input_names},
         }
+
+    def _outside_rules(self) -> list[str]:
+        """The credit rule that it trains by, if that is no part of igsearch."""
+        if "methods.{method}" not in self.job.stage.config:
+            return []
+        return list(filter(outside.is_outside, [self.layout.config.method(self.job.method).rule]))
 
     def _missing_sentence(self, name: str) -> str:
         jobs = [*table.benchmark(self.layout.config), Job(table.STAGES["train"], self.job.method, self.job.seed)]
