@@ -103,6 +103,14 @@ class GigpoConfig(Frozen):
     invalid_penalty: NonNegativeFloat = Field(0.01, description="for a turn without a complete search or answer")
 
 
+class CwGrpoConfig(Frozen):
+    """How a success is shared out over the search rounds (docs/methods/cw_grpo.md)."""
+
+    gamma: PositiveFloat | None = Field(
+        None, description="softmax temperature of the contributions; None for infinite: shares of their sum"
+    )
+
+
 class FormatConfig(Frozen):
     """The weights of Search-R1's reward for answer and format (docs/methods/search_r1_format.md)."""
 
@@ -112,12 +120,35 @@ class FormatConfig(Frozen):
     think_first: bool = Field(False, description="a valid response begins with a think block")
 
 
+class FineTuneConfig(Frozen):
+    """Supervised training in place of reinforcement learning (docs/methods/sft.md and rejection_sampling.md)."""
+
+    targets: Literal["gold_answers", "correct_rollouts"]
+    questions: PositiveInt | None = Field(
+        None,
+        description="training questions; None for all, or for as many as the rollouts of reinforcement learning "
+        "(train.steps x prompts_per_step x group_size) allow",
+    )
+    samples: PositiveInt = Field(5, description="rollouts per question, of which the correct ones are learnt")
+    epochs: PositiveInt = 3
+    learning_rate: PositiveFloat | None = Field(None, description="None for train.learning_rate")
+    batch_size: PositiveInt = 32
+
+
+Inference = Literal["agent", "cot", "direct", "ircot", "rag", "search_o1"]
+"""The ways of answering (docs/methods/inference.md)."""
+
 RewardKind = Literal["em", "f1", "set_f1", "autorefine", "search_r1_format"]
+
+
+StepRewardKind = Literal["evidence"]
 
 
 class CreditConfig(Frozen):
     """One training method: the outcome reward, the rule in credit/ and its settings. See docs/methods/."""
 
+    fine_tune: FineTuneConfig | None = Field(None, description="supervised training; the rule and its settings rest")
+    inference: Inference = Field("agent", description="how the trained policy answers")
     rule: str = "grpo"
     reward: RewardKind = "em"
     group_size: PositiveInt | None = Field(
@@ -144,6 +175,8 @@ class CreditConfig(Frozen):
     bonus_groups: Literal["all", "uniform"] = Field("all", description="uniform: only groups of equal rewards get it")
     igpo: IgpoConfig | None = None
     gigpo: GigpoConfig | None = None
+    step_reward: StepRewardKind | None = Field(None, description="what each search step is rewarded for, if anything")
+    cw_grpo: CwGrpoConfig | None = None
     search_r1_format: FormatConfig | None = None
 
 
@@ -160,6 +193,9 @@ _SHARED = CreditConfig(
     novelty_gate=True,
 )
 
+_SUPERVISED = "none"
+"""The rule of a method without reinforcement learning."""
+
 METHODS: dict[str, CreditConfig] = {
     "grpo": CreditConfig(),
     "autorefine": CreditConfig(reward="autorefine"),
@@ -167,8 +203,11 @@ METHODS: dict[str, CreditConfig] = {
     "reinforce": CreditConfig(rule="reinforce", group_size=1),
     "rloo": CreditConfig(rule="rloo"),
     "gigpo": CreditConfig(rule="gigpo", gigpo=GigpoConfig()),
+    "cw_grpo": CreditConfig(rule="cw_grpo", step_reward="evidence", cw_grpo=CwGrpoConfig()),
     "ig_search": CreditConfig(rule="ig_search", alpha=0.3, information_gain=InformationGainConfig()),
     "ig_search_shared": _SHARED,
     "mr_search": CreditConfig(rule="mr_search", attempts=3, mr_search=MrSearchConfig()),
     "igpo": CreditConfig(rule="igpo", reward="set_f1", igpo=IgpoConfig()),
+    "sft": CreditConfig(rule=_SUPERVISED, inference="direct", fine_tune=FineTuneConfig(targets="gold_answers")),
+    "rejection_sampling": CreditConfig(rule=_SUPERVISED, fine_tune=FineTuneConfig(targets="correct_rollouts")),
 }

@@ -1,14 +1,18 @@
 """What is measured within a rollout, step by step, beside its outcome: one place for the trainer and the spine."""
 
-from collections.abc import Sequence
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from igsearch.methods import CreditConfig
+from igsearch.methods import CreditConfig, StepRewardKind
 from igsearch.policy.base import Policy
-from igsearch.records import Episode
+from igsearch.records import EndReason, Episode
 from igsearch.rewards import belief, information_gain
 from igsearch.rewards.belief import Beliefs
+from igsearch.rewards.evidence import evidence
 from igsearch.rewards.information_gain import Key, Pair, StepGain
+
+STEP_REWARDS: Mapping[StepRewardKind, Callable[[Episode], Sequence[float | None]]] = {"evidence": evidence}
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,10 +21,12 @@ class Signals:
 
     gains: the information gain of each search step, None where it was not scored or the method does not ask for it.
     beliefs: that in the gold answer before any turn and after each search, empty where the method does not ask for it.
+    rewards: the step reward of each search step, None where it has none; empty where the method does not ask for it.
     """
 
     gains: tuple[StepGain | None, ...]
     beliefs: Beliefs = field(default=Beliefs())
+    rewards: tuple[float | None, ...] = ()
 
 
 def nothing(episode: Episode) -> Signals:
@@ -53,7 +59,18 @@ def measure(
     if method.igpo:
         measured = belief.beliefs(policy, episodes, scaffold, method.igpo)
         signals = [replace(each, beliefs=row) for each, row in zip(signals, measured, strict=True)]
+    if method.step_reward:
+        signals = [
+            replace(each, rewards=_step_rewards(method.step_reward, episode))
+            for each, episode in zip(signals, episodes, strict=True)
+        ]
     return signals
+
+
+def _step_rewards(kind: StepRewardKind, episode: Episode) -> tuple[float | None, ...]:
+    if episode.end is EndReason.RETRIEVER_FAILED:
+        return (None,) * len(episode.steps)
+    return tuple(STEP_REWARDS[kind](episode))
 
 
 def diagnostics(episodes: Sequence[Episode], signals: Sequence[Signals], method: CreditConfig) -> dict[str, float]:
@@ -63,4 +80,6 @@ def diagnostics(episodes: Sequence[Episode], signals: Sequence[Signals], method:
         figures |= information_gain.diagnostics(episodes, [each.gains for each in signals])
     if method.igpo:
         figures |= belief.diagnostics([each.beliefs for each in signals])
+    if rewards := [reward for each in signals for reward in each.rewards if reward is not None]:
+        figures |= {"step_reward/mean": statistics.fmean(rewards), "step_reward/steps": float(len(rewards))}
     return figures

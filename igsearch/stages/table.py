@@ -83,8 +83,8 @@ _ROLLOUT = (
     "rewards/format.py",
 )
 _TRAINING = (
-    *("batch", "checkpoint", "drift", "metrics", "requirements", "run", "schedule", "step", "trainer"),
-    "verification",
+    *("batch", "checkpoint", "drift", "fine_tune", "metrics", "requirements", "run", "schedule", "step", "targets"),
+    *("trainer", "verification"),
 )
 _CONTRACT = (  # the prompts that a contract names stand in the modules that answer
     *(f"inference/{name}.py" for name in ("cot", "direct", "ircot", "opened", "rag", "search_o1", "turns")),
@@ -92,13 +92,13 @@ _CONTRACT = (  # the prompts that a contract names stand in the modules that ans
     *("retrieval/base.py", "rollout/attempts.py", "rollout/environment.py", *_PROTOCOL, "seeds.py"),
 )
 _RETRIEVAL = ("retrieval.k", "retrieval.k1", "retrieval.b")
-_ATTEMPTS = ("methods.{method}.attempts", "methods.{method}.attempt_turns")
+_OF_THE_METHOD = tuple(f"methods.{{method}}.{key}" for key in ("attempts", "attempt_turns", "inference"))
 _ANSWERING = ("evaluation", "rollout", *_RETRIEVAL, "policy.dtype", "data.evaluate", "data.limit", "data.synthetic")
 _EVALUATE = Stage(
     name="evaluate",
     function="evaluate",
     command="evaluate --run {run}",
-    config=(*_ANSWERING, *_ATTEMPTS),
+    config=(*_ANSWERING, *_OF_THE_METHOD),
     modules=(
         *_ROLLOUT,
         "inference",
@@ -161,12 +161,15 @@ STAGES = {
             name="train",
             function="train",
             command="train --method {method} --seed {seed}",
-            config=("methods.{method}", "train", "rollout", *_RETRIEVAL, "data.train"),
+            config=("methods.{method}", "train", "rollout", "evaluation.max_answer_tokens", *_RETRIEVAL, "data.train"),
             modules=(
                 *_ROLLOUT,
                 "credit",
+                "inference",
                 "policy/score.py",
-                *(f"rewards/{name}.py" for name in ("belief", "contexts", "information_gain", "likelihood", "signals")),
+                "retrieval/hits.py",
+                *(f"rewards/{name}.py" for name in ("belief", "contexts", "evidence", "information_gain")),
+                *("rewards/likelihood.py", "rewards/signals.py"),
                 "evaluation/measures.py",
                 *(f"training/{name}.py" for name in _TRAINING),
                 "stages/train.py",

@@ -96,13 +96,15 @@ def token_batch(
 
 
 def _units(episode: Episode, signals: Signals) -> Iterator[Unit]:
-    for index, (step, gain) in enumerate(zip(episode.steps, signals.gains, strict=True)):
+    rewards = signals.rewards or (None,) * len(episode.steps)
+    for index, (step, gain, reward) in enumerate(zip(episode.steps, signals.gains, rewards, strict=True)):
         query = episode.span_at(SpanKind.SEARCH, index)
         yield Unit(
             index=index,
             positions=_sampled(episode, query.start, query.end) if query else (),
             information_gain=gain.gain if gain else None,
             new_passages=step.new_passages,
+            reward=reward,
             closing=query.outer_end - 1 if query else None,
             think=_thoughts(episode, index),
         )

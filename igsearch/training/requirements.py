@@ -4,10 +4,15 @@ from collections.abc import Sequence
 
 from igsearch.config import Config
 from igsearch.errors import UserError
+from igsearch.inference import require
+from igsearch.methods import FineTuneConfig
 from igsearch.records import Question
 
 GROUPS_OF_ONE = ("reinforce",)
 """The rules that do not compare the rollouts of one question."""
+
+STEP_REWARD_OF = {"cw_grpo": "evidence"}
+"""The rules that need a step reward, and which they were made for."""
 
 
 def check(config: Config, name: str, questions: Sequence[Question]) -> None:
@@ -16,6 +21,10 @@ def check(config: Config, name: str, questions: Sequence[Question]) -> None:
     A rule from outside the tree is its author's responsibility.
     """
     method = config.method(name)
+    require(method.inference, config.rollout.prompt)
+    if method.fine_tune:
+        _check_fine_tuning(name, method.fine_tune, questions)
+        return
     if ":" in method.rule:
         return
     if config.train.group_size < 2 and method.rule not in GROUPS_OF_ONE:
@@ -28,8 +37,19 @@ def check(config: Config, name: str, questions: Sequence[Question]) -> None:
         raise UserError(
             f"method {name}: the rule {method.rule} needs methods.{name}.{settings}; set it to {{}} for its defaults"
         )
+    wanted = STEP_REWARD_OF.get(method.rule)
+    if wanted and method.step_reward is None:
+        raise UserError(f"method {name}: the rule {method.rule} needs methods.{name}.step_reward; set it to {wanted}")
     if method.reward == "search_r1_format" and config.rollout.attempts > 1:
         raise UserError(
             f"method {name}: the reward search_r1_format judges a response with one attempt, and here it has "
             f"{config.rollout.attempts}; choose another methods.{name}.reward"
+        )
+
+
+def _check_fine_tuning(name: str, settings: FineTuneConfig, questions: Sequence[Question]) -> None:
+    if settings.questions is not None and settings.questions > len(questions):
+        raise UserError(
+            f"methods.{name}.fine_tune.questions={settings.questions} is more than the {len(questions)} training "
+            "questions; name fewer, or null for as many as there are"
         )

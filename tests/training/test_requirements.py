@@ -34,3 +34,9 @@ def test_the_format_reward_judges_one_attempt() -> None:
     config = build({"rollout": {"attempts": 3}})
     with pytest.raises(UserError, match="search_r1_format judges a response with one attempt"):
         requirements.check(config, "search_r1_format", [])
+
+
+def test_a_rule_of_step_rewards_needs_one() -> None:
+    config = build({"methods": {"cw_grpo": {"step_reward": None}}})
+    with pytest.raises(UserError, match=r"needs methods\.cw_grpo\.step_reward; set it to evidence"):
+        requirements.check(config, "cw_grpo", [])

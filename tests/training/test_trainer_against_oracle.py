@@ -39,7 +39,7 @@ def test_trl_loss_and_gradient_equal_the_oracles(train: Train, method: str, loss
     assert all(metrics["policy/kl"] > 0 for _, metrics in trained.logged[1:])
 
 
-@pytest.mark.parametrize("method", ["reinforce", "rloo", "autorefine", "search_r1_format", "gigpo"])
+@pytest.mark.parametrize("method", ["reinforce", "rloo", "autorefine", "search_r1_format", "gigpo", "cw_grpo"])
 def test_rival_methods_train_as_the_oracle_does(train: Train, method: str) -> None:
     """Two steps of real rollouts; `reinforce` asks each question once, so it needs as many as there are rollouts."""
     trained = train(method, verify_oracle=True, steps=2, prompts_per_step=2, seed=1)
