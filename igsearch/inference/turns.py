@@ -32,10 +32,10 @@ REASON_IN_WORDS = ("cot", "ircot", "search_o1")
 
 def refusal(method: str, style: str) -> str | None:
     """Why a way of answering means nothing in a prompt style, as a clause for users and tables; None where it works."""
-    if style != "tiny" or method not in REASON_IN_WORDS:
+    if not style.startswith("tiny") or method not in REASON_IN_WORDS:
         return None
     return (
-        f"{method} reasons in sentences, and a policy of the prompt style 'tiny' has none: its vocabulary of some 220 "
+        f"{method} reasons in sentences, and a policy of the prompt style {style!r} has none: its vocabulary of some 220 "
         "entries is names, relations and tags"
     )
 
@@ -59,6 +59,11 @@ def begin(policy: Policy, question: Question, prompt: str, config: Config, **slo
     values = {"question": question_ids(policy, question.text), **slots}
     ids = message_ids(policy, prompt, values, STYLES[config.rollout.prompt].chat)
     return Episode(question, 0, ids[-config.rollout.max_prompt_tokens :])
+
+
+def retagged(prompt: str) -> str:
+    """A prompt with the tags of the style `search_r1` around what is found."""
+    return prompt.replace("documents>", "information>")
 
 
 class Watch:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -20,7 +21,18 @@ from igsearch.records import EndReason, Episode, Hit, Passage
 from igsearch.rollout.environment import Loop, rollout
 from igsearch.rollout.prompts import prompt_ids
 from igsearch.seeds import generator
-from igsearch.training.demonstrations import Demonstration, Demonstrator, Example, Renaming, Writer, examples
+from igsearch.training.demonstrations import (
+    AT_QUESTION,
+    INFORMATION,
+    REFINING,
+    Demonstration,
+    Demonstrator,
+    Example,
+    Lesson,
+    Renaming,
+    Writer,
+    examples,
+)
 from igsearch.training.warm_start import batch_loss, batches, warm_start
 
 SMALL = {
@@ -68,7 +80,7 @@ def fresh() -> Policy:
     return tiny.build(lexicon.words, lexicon.stems, lexicon.suffixes, config().policy)
 
 
-def played(training: World, retriever: Overlap, **warm: float) -> list[Demonstration]:
+def lessons(training: World, retriever: Overlap, **warm: float) -> list[Lesson]:
     settings = config(**warm).warm_start
     assert settings is not None
     questions = [
@@ -77,7 +89,11 @@ def played(training: World, retriever: Overlap, **warm: float) -> list[Demonstra
         for question in training.questions[name]
         for number in range(10)
     ]
-    return Demonstrator(training.facts, settings).play(questions, retriever, 1)
+    return Demonstrator(training.facts, settings).lessons(questions, retriever, 1)
+
+
+def played(training: World, retriever: Overlap, **warm: float) -> list[Demonstration]:
+    return [lesson.attempts[0] for lesson in lessons(training, retriever, **warm)]
 
 
 def share(values: Sequence[bool]) -> float:
@@ -96,7 +112,8 @@ def test_perfect_demonstrations_follow_the_chain_to_the_gold_answer(training: Wo
 
 
 def test_imperfections_occur_as_often_as_configured(training: World, retriever: Overlap) -> None:
-    shown = played(training, retriever, right_relation=0.6, passage_word=0.1, right_entity=0.6, early_stop=0.2)
+    noise = {"right_relation": 0.6, "passage_word": 0.1, "right_entity": 0.6, "early_stop": 0.2}
+    shown = played(training, retriever, **noise, forced_at_question=0)
     first = [(demonstration.question, demonstration.steps[0]) for demonstration in shown]
     words = [(question, step.query.split()[1]) for question, step in first]
     spoken = {relation.passage for relation in world.RELATIONS.values()}
@@ -118,46 +135,77 @@ def test_refines_say_what_the_passage_says(training: World, retriever: Overlap) 
             assert step.found != step.entity
 
 
-def test_a_demonstration_has_the_layout_of_a_rollout(fresh: Policy, training: World, retriever: Overlap) -> None:
-    writer, settings = Writer(fresh, config()), config().rollout
-    for demonstration in played(training, retriever, forced_answer=0)[:40]:
-        example = writer.write(demonstration)
-        question = demonstration.question.question()
+def test_protocols_occur_as_often_as_configured(training: World, retriever: Overlap) -> None:
+    shown = lessons(training, retriever, reflection=0.4, information_tags=0.3, forced_at_question=0.2)
+    whole = [lesson for lesson in shown if not lesson.attempts[0].cut]
+    assert share([lesson.protocol == INFORMATION for lesson in shown]) == pytest.approx(0.3, abs=0.05)
+    assert share([len(lesson.attempts) > 1 for lesson in whole]) == pytest.approx(0.4, abs=0.05)
+    assert {len(lesson.attempts) for lesson in whole} == {1, 2, 3}
+    assert not any(attempt.cut for lesson in shown for attempt in lesson.attempts[1:])
+    cuts = [lesson.attempts[0].cut for lesson in shown if lesson.attempts[0].cut]
+    assert {len(lesson.attempts) for lesson in shown if lesson.attempts[0].cut} == {1}
+    assert share([cut.step == AT_QUESTION for cut in cuts]) == pytest.approx(0.2, abs=0.05)
+
+
+def test_attempts_are_made_anew_and_change_nothing_in_the_first(training: World, retriever: Overlap) -> None:
+    alone = lessons(training, retriever, reflection=0, forced_answer=0)
+    several = lessons(training, retriever, reflection=1, forced_answer=0)
+    assert [lesson.attempts[0] for lesson in alone] == [lesson.attempts[0] for lesson in several]
+    queries = [[attempt.steps[0].query for attempt in lesson.attempts] for lesson in several]
+    assert share([first != second for first, second, *_ in queries]) > 0.5
+
+
+@pytest.mark.parametrize("protocol", [REFINING, INFORMATION])
+def test_a_lesson_has_the_layout_of_a_rollout(
+    fresh: Policy, training: World, retriever: Overlap, protocol: str
+) -> None:
+    writer = Writer(fresh, config().rollout)
+    for lesson in lessons(training, retriever, forced_answer=0, reflection=0.5)[:40]:
+        settings = config().rollout.model_copy(update={"prompt": protocol, "attempts": len(lesson.attempts)})
+        example = writer.write(replace(lesson, protocol=protocol))
+        question = lesson.attempts[0].question.question()
         episode = Episode(question, 0, prompt_ids(fresh, question.text, settings))
         written = example.ids[len(episode.prompt_ids) :]
         Loop(fresh, scripted.Scripted([turns(fresh, written)]), retriever, [episode], settings, 1, None).run()
         assert episode.end is EndReason.ANSWERED
+        if len(lesson.attempts) > 1:
+            assert episode.attempts == [attempt.answer for attempt in lesson.attempts]
         assert episode.prompt_ids + episode.response_ids == example.ids
         assert [False] * len(episode.prompt_ids) + episode.sampled == example.learnt
 
 
 def turns(policy: Policy, written: Sequence[int]) -> list[list[int]]:
-    """What the policy wrote, turn by turn: all between the documents."""
-    opening, closing = policy.tokenizer.convert_tokens_to_ids(["<documents>", "</documents>"])
+    """What the policy wrote, turn by turn: all between the documents and the requests to reflect."""
+    to_ids = policy.tokenizer.convert_tokens_to_ids
+    opening, closing = to_ids(["<documents>", "<information>"]), to_ids(["</documents>", "</information>"])
     found: list[list[int]] = [[]]
     inside = False
     for token in written:
-        if token == opening:
-            inside = True
+        if token in opening or token == to_ids("<reflect>"):
+            inside = token in opening
             found.append([])
-        if not inside:
+        elif not inside:
             found[-1].append(token)
-        inside = inside and token != closing
+        inside = inside and token not in closing
     return found
 
 
 def test_a_cut_demonstration_teaches_the_gold_answer_alone(fresh: Policy, training: World, retriever: Overlap) -> None:
-    writer = Writer(fresh, config())
-    for demonstration in played(training, retriever, forced_answer=1):
-        example, cut = writer.write(demonstration), demonstration.cut
+    writer = Writer(fresh, config().rollout)
+    for lesson in lessons(training, retriever, forced_answer=1):
+        demonstration = lesson.attempts[0]
+        example, cut = writer.write(lesson), demonstration.cut
         assert cut is not None
         gold = fresh.encode(demonstration.question.answers[0])
         assert example.ids[-len(gold) :] == gold
         assert example.learnt == [False] * (len(example.ids) - len(gold)) + [True] * len(gold)
         tags = TAGS.findall(fresh.pieces.text(example.ids))
         whole = ["<search>", "</search>", "<documents>", "</documents>", "<refine>", "</refine>"]
+        if lesson.protocol == INFORMATION:
+            whole = ["<search>", "</search>", "<information>", "</information>"]
         last = whole if cut.after_refine else whole[:4]
-        assert tags == [*whole * cut.step, *last, "<answer>"]
+        shown = [] if cut.step == AT_QUESTION else [*whole * cut.step, *last]
+        assert tags == [*shown, "<answer>"]
 
 
 def test_renaming_keeps_regions_kinds_and_words(fresh: Policy) -> None:
@@ -172,7 +220,7 @@ def test_renaming_keeps_regions_kinds_and_words(fresh: Policy) -> None:
 
 
 def test_the_loss_is_the_mean_over_what_the_policy_writes(fresh: Policy, training: World, retriever: Overlap) -> None:
-    example = Writer(fresh, config()).write(played(training, retriever, forced_answer=0)[0])
+    example = Writer(fresh, config().rollout).write(lessons(training, retriever, forced_answer=0)[0])
     short = Example(example.ids[:-1], example.learnt[:-1])
     with torch.no_grad():
         logits = fresh.model(input_ids=torch.tensor([example.ids])).logits[0].log_softmax(-1)
