@@ -32,4 +32,4 @@ def resolve(name: str, config: Config) -> Answer:
     return METHODS[name]
 
 
-__all__ = ["METHODS", "Answer", "refusal", "resolve"]
+__all__ = ["METHODS", "Answer", "refusal", "require", "resolve"]

@@ -29,7 +29,7 @@ Question: Who painted the Night Watch?
 
 Question: {question}"""
 
-PROMPTS = {"autorefine": _EXAMPLES, "plain": f"{_EXAMPLES}\n"}
+PROMPTS = {"autorefine": _EXAMPLES, "search_r1": _EXAMPLES, "plain": f"{_EXAMPLES}\n"}
 
 
 def answer(policy: Policy, retriever: Retriever, questions: Sequence[Question], config: Config) -> list[Episode]:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from igsearch.config import Config
 from igsearch.inference.opened import answer_opened
-from igsearch.inference.turns import THOUGHT_ENDS, Turns, begin, prompt_text, sessions
+from igsearch.inference.turns import THOUGHT_ENDS, Turns, begin, prompt_text, retagged, sessions
 from igsearch.policy.base import Policy
 from igsearch.records import EndReason, Episode, Question
 from igsearch.retrieval.base import Retriever
@@ -49,7 +49,8 @@ Question: Who painted the Night Watch?
 
 Question: {question}"""
 
-PROMPTS = {"autorefine": _EXAMPLES, "plain": _EXAMPLES}  # documents bring the line break that they begin with
+# Documents bring the line break that they begin with.
+PROMPTS = {"autorefine": _EXAMPLES, "search_r1": retagged(_EXAMPLES), "plain": _EXAMPLES}
 
 
 def answer(policy: Policy, retriever: Retriever, questions: Sequence[Question], config: Config) -> list[Episode]:

@@ -17,7 +17,7 @@ from dataclasses import replace
 
 from igsearch.config import Config
 from igsearch.inference.opened import answer_opened
-from igsearch.inference.turns import THOUGHT_ENDS, Turns, Written, begin, prompt_text, sessions, write
+from igsearch.inference.turns import THOUGHT_ENDS, Turns, Written, begin, prompt_text, retagged, sessions, write
 from igsearch.policy import generate
 from igsearch.policy.base import Policy
 from igsearch.records import Aside, EndReason, Episode, Hit, Question, SpanKind
@@ -77,8 +77,8 @@ Reasoning: {reasoning}
 Search: {query}
 Documents: {documents}"""
 
-PROMPTS = {"autorefine": _REASONING, "plain": f"{_REASONING}\n"}
-DISTILLING = {"autorefine": _DISTILLING, "plain": f"{_DISTILLING}\n"}
+PROMPTS = {"autorefine": _REASONING, "search_r1": retagged(_REASONING), "plain": f"{_REASONING}\n"}
+DISTILLING = {"autorefine": _DISTILLING, "search_r1": _DISTILLING, "plain": f"{_DISTILLING}\n"}
 
 
 def answer(policy: Policy, retriever: Retriever, questions: Sequence[Question], config: Config) -> list[Episode]:

@@ -35,8 +35,8 @@ def refusal(method: str, style: str) -> str | None:
     if not style.startswith("tiny") or method not in REASON_IN_WORDS:
         return None
     return (
-        f"{method} reasons in sentences, and a policy of the prompt style {style!r} has none: its vocabulary of some 220 "
-        "entries is names, relations and tags"
+        f"{method} reasons in sentences, and a policy of the prompt style {style!r} has none: its vocabulary of some "
+        "220 entries is names, relations and tags"
     )
 
 

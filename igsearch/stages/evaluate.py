@@ -10,17 +10,18 @@ from igsearch.stages.rule import Context
 def run(context: Context) -> str:
     """Write records, trajectories, summary and contract; returns the id of the MLflow run.
 
-    A trained policy answers with the attempts of its method, the start policy with those of the rollout.
+    A trained policy answers in the way and with the attempts of its method, the start policy as an agent.
     """
-    job, config = context.job, context.config
-    config = config if job.seed is None else config.for_method(job.method)
+    job, config, answering = context.job, context.config, "agent"
+    if job.seed is not None:
+        config, answering = config.for_method(job.method), config.method(job.method).inference
     source = job.fill(job.stage.inputs)[-1]
     evaluate(
         inputs.policy(context, source),
         inputs.retriever(context),
         inputs.questions(context, "test", config.data.evaluate),
         config,
-        store.Subject(job.method, "agent", source, config.data.synthetic, job.seed),
+        store.Subject(job.method, answering, source, config.data.synthetic, job.seed),
         context.out,
         corpus_digest=inputs.index_card(context)["corpus"],
         policy_digest=digest_tree(context.input(source)),

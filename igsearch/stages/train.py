@@ -3,14 +3,16 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 from igsearch import tracking
+from igsearch.errors import UserError
 from igsearch.provenance import write_text
 from igsearch.records import Question
 from igsearch.stages import inputs
 from igsearch.stages.rule import Context
 from igsearch.stages.tracked import data_digest
-from igsearch.training import trainer
+from igsearch.training import fine_tune, trainer
 from igsearch.training.metrics import History, Metrics
 
 VERIFY_ORACLE = "verify_oracle"
@@ -51,19 +53,24 @@ def _train(context: Context, tracked: tracking.Run) -> None:
         shown += [f"{name} {value:.1e}" for name, value in metrics.items() if name.startswith("oracle/")]
         context.progress(" ".join((job.run, *shown)), step, config.train.steps)
 
-    trainer.train(
-        policy=inputs.policy(context, "artifacts/warm_start", dtype="float32"),  # train.dtype is that of computing
-        retriever=inputs.retriever(context),
-        questions=_questions(context, "train"),
-        validation=_questions(context, "validation") if config.train.validation_questions else [],
-        config=config,
-        method=job.method,
-        seed=int(job.seed or 0),
-        work=context.work / "training",
-        log=log,
-        resume=context.resume,
-        verify_oracle=VERIFY_ORACLE in context.options,
-    )
+    given: dict[str, Any] = {
+        "policy": inputs.policy(context, "artifacts/warm_start", dtype="float32"),  # train.dtype is that of computing
+        "retriever": inputs.retriever(context),
+        "questions": _questions(context, "train"),
+        "validation": _questions(context, "validation") if config.train.validation_questions else [],
+        "config": config,
+        "method": job.method,
+        "seed": int(job.seed or 0),
+        "work": context.work / "training",
+        "log": log,
+        "resume": context.resume,
+    }
+    if not config.method(job.method).fine_tune:
+        trainer.train(**given, verify_oracle=VERIFY_ORACLE in context.options)
+    elif VERIFY_ORACLE in context.options:
+        raise UserError(f"--verify-oracle follows reinforcement learning; leave it out for {job.method}")
+    else:
+        fine_tune.train(**given)
 
 
 def _questions(context: Context, split: str) -> list[Question]:

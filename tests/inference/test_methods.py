@@ -99,10 +99,14 @@ def test_a_policy_without_sentences_is_refused_in_one_sentence(tiny_policy: Poli
     assert str(error.value).startswith(str(refusal(method, "tiny")))
 
 
+@pytest.mark.parametrize("style", ["autorefine", "search_r1", "plain"])
 @pytest.mark.parametrize("method", sorted(METHODS))
-def test_all_ways_of_answering_serve_policies_with_sentences(method: str) -> None:
-    assert refusal(method, "plain") is None
-    assert refusal(method, "autorefine") is None
+def test_all_ways_of_answering_serve_policies_with_sentences(bpe_policy: Policy, method: str, style: str) -> None:
+    assert refusal(method, style) is None
+    episodes = METHODS[method](bpe_policy, Shelf(**SHELF), ASKED, _config(bpe_policy, prompt=style))
+    other = "<information>" if style != "search_r1" else "<documents>"
+    for episode in episodes:
+        assert other not in bpe_policy.pieces.text([*episode.prompt_ids, *episode.response_ids])
 
 
 def test_an_unknown_way_names_the_nearest() -> None:
