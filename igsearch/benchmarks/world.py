@@ -9,9 +9,10 @@ from pathlib import Path
 
 from igsearch.benchmarks.world_facts import Entity, Fact, Facts, draw
 from igsearch.benchmarks.world_lexicon import RELATIONS, SPLITS, Lexicon, Relation, lexicon
-from igsearch.benchmarks.world_native import write_corpus, write_native
+from igsearch.benchmarks.world_native import native_file, write_corpus, write_native
 from igsearch.benchmarks.world_questions import SETS, WorldQuestion, ask
 from igsearch.config import WorldConfig
+from igsearch.errors import UserError
 from igsearch.provenance import atomic_path
 from igsearch.records import Passage
 
@@ -54,12 +55,32 @@ def generate(config: WorldConfig) -> dict[str, World]:
 def write(config: WorldConfig, out: Path) -> None:
     """Write `corpus.jsonl` and `benchmarks/<benchmark>/<split>.<native ending>` below `out`, the same bytes every time.
 
-    Each of the two takes its place as a whole when it is complete; other files in `out` stay.
+    Each of the two takes its place as a whole when it is complete, and replaces that of a world; other files in `out`
+    stay. UserError where one of the two is there and is no world's.
     """
+    _require_world(out)
     worlds = generate(config)
-    with atomic_path(out / "corpus.jsonl") as corpus:
-        write_corpus(corpus, [passage for world in worlds.values() for passage in world.passages])
     with atomic_path(out / "benchmarks") as folder:
         for world in worlds.values():
             for benchmark, questions in world.questions.items():
-                write_native(folder / benchmark, benchmark, world.split, world.facts, questions, config.seed)
+                write_native(folder, benchmark, world.split, world.facts, questions, config.seed)
+    with atomic_path(out / "corpus.jsonl") as corpus:
+        write_corpus(corpus, [passage for world in worlds.values() for passage in world.passages])
+
+
+_FILES = {native_file(benchmark, split) for split, benchmarks in SETS.items() for benchmark in benchmarks}
+
+
+def require_replaceable(benchmarks: Path) -> set[str]:
+    """The files of the sets in a folder that a world will replace; UserError where it holds any other."""
+    found = {path.relative_to(benchmarks).as_posix() for path in benchmarks.rglob("*") if path.is_file()}
+    if other := sorted(found - _FILES):
+        raise UserError(f"{benchmarks} holds files that are no world's, such as {other[0]}; move them elsewhere")
+    return found
+
+
+def _require_world(out: Path) -> None:
+    """A world has all sets; a corpus without them is somebody else's."""
+    found = require_replaceable(out / "benchmarks")
+    if found != _FILES and (found or (out / "corpus.jsonl").exists()):
+        raise UserError(f"{out} holds a corpus or benchmarks that are no world's; choose another folder")

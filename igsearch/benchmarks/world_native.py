@@ -192,13 +192,20 @@ _FORMATS: Mapping[str, tuple[str, _Native, Callable[[Sequence[Any]], str]]] = {
 }
 
 
+def native_file(benchmark: str, split: str) -> str:
+    """Where a set lies below the folder of all benchmarks: `nq/test.jsonl`."""
+    return f"{benchmark}/{split}.{_FORMATS[benchmark][0]}"
+
+
 def write_native(
     folder: Path, benchmark: str, split: str, facts: Facts, questions: Sequence[WorldQuestion], seed: int
 ) -> None:
-    """Write one set as `<folder>/<split>.<ending of its format>`. `seed` draws the distractor paragraphs."""
-    ending, native, compose = _FORMATS[benchmark]
+    """Write one set below the folder of all benchmarks. `seed` draws the distractor paragraphs."""
+    _, native, compose = _FORMATS[benchmark]
     rng = generator(seed, "world", "distractors", split, benchmark)
-    write_text(folder / f"{split}.{ending}", compose([native(question, facts, rng) for question in questions]))
+    write_text(
+        folder / native_file(benchmark, split), compose([native(question, facts, rng) for question in questions])
+    )
 
 
 def write_corpus(path: Path, passages: Sequence[Passage]) -> None:

@@ -27,6 +27,7 @@ from igsearch.retrieval.jvm import java_class
 
 FORMAT = 1
 ANALYSER = "DefaultEnglishAnalyzer (Unicode words, lower case, Lucene's English stop words, Porter stemmer)"
+_PARTS = ("lucene", "card.json", "source.json")
 _PROGRESS_EVERY = 1000
 _LARGEST_BUFFER_MB = 1024.0
 _HITS_AT_A_TIME = 10_000  # a million hits in one call have hung in Java's garbage collection
@@ -107,9 +108,10 @@ def _stamp(corpus: Path) -> dict[str, Any]:
 
 
 def _require_replaceable(out: Path) -> None:
-    """A folder that is replaced as a whole must be an index, or empty: anything else is somebody's work."""
-    if out.is_dir() and any(out.iterdir()) and not (out / "card.json").is_file():
-        raise UserError(f"{out} holds other files and is no index; choose another output folder")
+    """A folder that is replaced as a whole may hold an index or parts of one: anything else is somebody's work."""
+    other = sorted(path.name for path in out.iterdir() if path.name not in _PARTS) if out.is_dir() else []
+    if other:
+        raise UserError(f"{out} holds other files than an index, such as {other[0]}; choose another output folder")
 
 
 def build(

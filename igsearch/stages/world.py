@@ -5,5 +5,6 @@ from igsearch.stages.rule import Context
 
 
 def run(context: Context) -> None:
-    """Write corpus.jsonl and benchmarks/."""
+    """Write corpus.jsonl and benchmarks/. UserError where this would remove files that are no world's."""
+    world.require_replaceable(context.layout.at("questions"))
     world.write(context.config.world, context.staging)

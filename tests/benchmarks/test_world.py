@@ -171,6 +171,18 @@ def test_the_same_seed_writes_the_same_bytes_and_another_does_not(
     assert all((small_data / file).read_bytes() != (tmp_path / "other" / file).read_bytes() for file in files)
 
 
+@pytest.mark.parametrize("name", ["corpus.jsonl", "benchmarks/nq/test.jsonl", "benchmarks/nq/dev.jsonl"])
+def test_a_world_replaces_a_world_and_nobody_elses_files(name: str, small: WorldConfig, tmp_path: Path) -> None:
+    mine = tmp_path / "mine" / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine", encoding="utf-8")
+    with pytest.raises(UserError, match="no world's"):
+        world.write(small, tmp_path / "mine")
+    assert mine.read_text(encoding="utf-8") == "mine"
+    for seed in (1, 2):
+        world.write(small.model_copy(update={"seed": seed}), tmp_path / "world")
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [({"persons": 40_000}, "world.persons"), ({"test_questions": 1_000}, "world.test_questions")],

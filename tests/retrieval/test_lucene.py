@@ -286,9 +286,19 @@ def test_a_corpus_changed_while_it_is_indexed_is_refused(
 
 def test_a_folder_with_other_files_is_never_replaced(tmp_path: Path, corpus: Path, config: RetrievalConfig) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(UserError, match="holds other files and is no index"):
+    with pytest.raises(UserError, match=r"holds other files than an index, such as thesis\.tex"):
         build(corpus, tmp_path, config)
     assert (tmp_path / "thesis.tex").exists()
+    build(corpus, tmp_path / "index", config)
+    (tmp_path / "index/notes.txt").write_text("beside the index")
+    with pytest.raises(UserError, match=r"such as notes\.txt"):
+        build(corpus, tmp_path / "index", config)
+
+
+def test_an_index_that_lost_its_card_is_built_again(tmp_path: Path, corpus: Path, config: RetrievalConfig) -> None:
+    card = build(corpus, tmp_path / "index", config)
+    (tmp_path / "index/card.json").unlink()
+    assert build(corpus, tmp_path / "index", config) == card
 
 
 def test_an_output_folder_that_cannot_be_written_is_a_user_error(corpus: Path, config: RetrievalConfig) -> None:

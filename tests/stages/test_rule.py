@@ -76,6 +76,15 @@ def test_a_changed_output_is_made_again(here: Path) -> None:
     assert path.read_bytes() == whole
 
 
+def test_the_world_is_not_written_over_questions_of_ones_own(here: Path) -> None:
+    mine = Path("data/benchmarks/nq.jsonl")
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine", encoding="utf-8")
+    with pytest.raises(UserError, match=r"data/benchmarks holds files that are no world's, such as nq\.jsonl"):
+        bring(WORLD, small())
+    assert mine.read_text(encoding="utf-8") == "mine"
+
+
 def test_a_changed_setting_is_named(here: Path) -> None:
     bring(WORLD, small())
     other = small(seed=8)
