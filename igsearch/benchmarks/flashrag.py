@@ -1,7 +1,7 @@
 """FlashRAG's form, which all our prepared files have: one `{"id", "question", "golden_answers", "metadata"}` a line.
 
-The number of hops travels in the metadata. Paragraphs that came with a question are dropped: passages come from the
-corpus.
+The number of hops travels in the metadata. Of the paragraphs that came with a question only the gold ones are kept:
+passages come from the corpus.
 """
 
 import json
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from igsearch.benchmarks.files import Parsed, Record
+from igsearch.benchmarks.paragraphs import gold_paragraphs
 from igsearch.provenance import write_text
 from igsearch.records import Question
 
@@ -26,7 +27,11 @@ def parse(record: Record) -> Parsed:
     dropped = (*_PARAGRAPHS, "hops")
     kept = {name: value for name, value in metadata.data.items() if name not in dropped and value is not None}
     return Parsed(
-        record.identity("id"), record.text("question"), record.texts("golden_answers"), metadata.number("hops"), kept
+        record.identity("id"),
+        record.text("question"),
+        record.texts("golden_answers"),
+        metadata.number("hops"),
+        gold_paragraphs(metadata.data) | kept,
     )
 
 

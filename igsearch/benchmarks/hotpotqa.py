@@ -1,7 +1,7 @@
 """HotpotQA: `_id` (hub rows: `id`), `question`, one `answer`, `type` (bridge or comparison), `supporting_facts`.
 
 hotpotqa/hotpot_qa has 7,405 questions for evaluation and 90,447 for training (CC BY-SA 4.0). The paragraphs of
-`context` are not kept: passages come from the corpus.
+`context` are not kept but for the gold ones: passages come from the corpus.
 """
 
 from igsearch.benchmarks.files import Parsed, Record

@@ -11,6 +11,7 @@ from typing import Any
 
 from igsearch.benchmarks import bamboogle, flashrag, hotpotqa, hub, musique, nq, popqa, triviaqa, two_wiki
 from igsearch.benchmarks.files import Parsed, Record, read_records
+from igsearch.benchmarks.paragraphs import gold_paragraphs
 from igsearch.config import Config, benchmark_id
 from igsearch.errors import UserError, nearest
 from igsearch.provenance import atomic_path, digest_file, write_json
@@ -46,7 +47,8 @@ def _native(record: Record, reader: ModuleType) -> Parsed | None:
     if parsed is None:
         return None
     hops = record.number("hops") or parsed.hops
-    return Parsed(parsed.id, parsed.text, parsed.answers, hops, {**parsed.metadata, **_chain(record)})
+    metadata = {**parsed.metadata, **_chain(record), **gold_paragraphs(record.data)}
+    return Parsed(parsed.id, parsed.text, parsed.answers, hops, metadata)
 
 
 def _flashrag(record: Record, reader: ModuleType) -> Parsed:

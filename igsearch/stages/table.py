@@ -68,7 +68,7 @@ class Job:
 
 
 _BENCHMARKS = ("bamboogle", "hotpotqa", "musique", "nq", "popqa", "triviaqa", "two_wiki")
-_READERS = tuple(f"benchmarks/{name}.py" for name in (*_BENCHMARKS, "files", "flashrag", "hub", "prepare"))
+_READERS = tuple(f"benchmarks/{name}.py" for name in (*_BENCHMARKS, "files", "flashrag", "hub", "paragraphs", "prepare"))
 _WORLD = tuple(f"benchmarks/world{part}.py" for part in ("", "_facts", "_lexicon", "_native", "_questions"))
 _LUCENE = ("corpus.py", "retrieval/base.py", "retrieval/jvm.py", "retrieval/lucene.py")
 _POLICY = ("policy/base.py", "policy/load.py", "policy/pieces.py")
