@@ -8,6 +8,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -171,20 +172,14 @@ def _assemble(
     return Outcome(summary, made)
 
 
-def _work_folder(
-    base: Path,
-    subject: store.Subject,
-    contract: Contract,
-    policy_digest: str,
-    chunk: int,
-    attempts: tuple[int, int | None],
-) -> Path:
+def _work_folder(base: Path, subject: store.Subject, contract: Contract, policy_digest: str, config: Config) -> Path:
     """Where the finished chunks of one evaluation lie: below `base`, named by all that its answers depend on.
 
-    `attempts`: how many the way of answering makes, and their turns, of which the contract says nothing.
+    That is more than the contract says: how many attempts a way of answering makes, in what precision the policy runs.
     """
+    settings = [part.model_dump(mode="json") for part in (config.rollout, config.evaluation)]
     modules = module_digest(PACKAGE, DEPENDS_ON)
-    key = [subject.inference, contract.digest, policy_digest, chunk, *attempts, modules]
+    key = [subject.inference, contract.digest, policy_digest, config.policy.dtype, *settings, modules]
     return base / digest_json(key)[:16]
 
 
@@ -209,7 +204,7 @@ def evaluate(
     """
     answer, started = inference.resolve(subject.inference, config), time.monotonic()
     chosen, reasons = select(questions, config.data.limit)
-    contract, size = make(corpus_digest, chosen, config), config.evaluation.batch_size
+    contract = make(corpus_digest, chosen, config)
 
     def rows_of(asked: Sequence[Question]) -> Iterator[dict[str, Any]]:
         for episode in answer(policy, retriever, asked, config):
@@ -217,10 +212,11 @@ def evaluate(
             yield {"record": store.record_json(made), "trajectory": trajectory(episode, policy)}
 
     base = work or out.with_name(f".{out.name}.work")
-    attempts = (config.rollout.attempts, config.rollout.attempt_turns)
-    folder = _work_folder(base, subject, contract, policy_digest, size, attempts)
-    chunks = _chunks(chosen, size)
+    folder = _work_folder(base, subject, contract, policy_digest, config)
+    chunks = _chunks(chosen, config.evaluation.batch_size)
     reused = _ask(chunks, folder, rows_of, progress)
     outcome = _assemble(out, subject, contract, [folder / name for name in chunks], reasons)
-    shutil.rmtree(folder if work else base)
+    shutil.rmtree(folder)
+    with suppress(OSError):  # chunks of another evaluation into the same folder
+        base.rmdir()
     return replace(outcome, seconds=time.monotonic() - started, reused=reused)

@@ -1,15 +1,14 @@
 """What one episode shows beyond right or wrong. Training and evaluation measure it alike."""
 
 from igsearch.records import Episode
-from igsearch.text import contains_answer
+from igsearch.retrieval.hits import holds_answer
 
 
 def retrieval_hit(episode: Episode) -> bool | None:
-    """Whether a retrieved passage holds a gold answer as whole words, in title or text; None without a search."""
+    """Whether a retrieved passage is a hit (retrieval/hits.py); None without a search."""
     if not episode.steps:
         return None
-    passages = (hit.passage for step in episode.steps for hit in step.hits)
-    return any(contains_answer(f"{each.title}\n{each.text}", episode.question.answers) for each in passages)
+    return any(holds_answer(hit.passage, episode.question.answers) for step in episode.steps for hit in step.hits)
 
 
 def first_query_useful(episode: Episode) -> bool | None:

@@ -13,11 +13,15 @@ from igsearch.evaluation.contract import Contract
 from igsearch.evaluation.statistics import Spread, interval, macro_interval, spread
 from igsearch.evaluation.store import Evaluation
 from igsearch.evaluation.summary import METRICS, by_hops, macro, mean_of
+from igsearch.inference.turns import REASON_IN_WORDS, refusal
 from igsearch.provenance import write_json
 from igsearch.records import BENCHMARKS, EndReason, QuestionRecord
 from igsearch.reporting import table as t
+from igsearch.reporting.costs import budget_table, cost_table
+from igsearch.reporting.differences import difference_table
 from igsearch.reporting.published import published
 from igsearch.reporting.results import (
+    Design,
     Figure,
     MethodResult,
     TrainingRun,
@@ -32,6 +36,10 @@ from igsearch.reporting.results import (
 from igsearch.reporting.table import Table
 
 _RAW = ("", "_seed_low", "_seed_high", "_95_low", "_95_high")
+_EFFORT: dict[str, Figure] = {
+    "searches": lambda records: mean_of(records, attrgetter("searches")),
+    "tokens": lambda records: mean_of(records, attrgetter("sampled_tokens")),
+}
 METRIC_NAMES = {"em": "EM", "f1": "F1", "cover_em": "cover-EM"}
 
 
@@ -68,6 +76,11 @@ def _head(result: MethodResult) -> dict[str, Any]:
     return {"method": result.method, "inference": result.inference, "seeds": len(result.seeds), **marks}
 
 
+def _effort(result: MethodResult) -> tuple[str, ...]:
+    """What a method's answers cost: without it no table would tell several attempts from one."""
+    return tuple(t.spread_cell(result.over_seeds(figure), 1) for figure in _EFFORT.values())
+
+
 def _metric_row(result: MethodResult, metric: str, names: Sequence[str]) -> tuple[tuple[str, ...], dict[str, Any]]:
     """Cells and raw row of a method in the table of one metric."""
     spreads = {name: result.over_seeds(mean_where(on(name), metric)) for name in names}
@@ -77,34 +90,44 @@ def _metric_row(result: MethodResult, metric: str, names: Sequence[str]) -> tupl
     for name in names:
         raw |= _raw(name, spreads[name], interval(means[name], name) if means[name] else None)
     raw |= _raw("average", average, macro_interval(means) if all(means.values()) else None)
-    cells = (*_label(result), *(t.spread_cell(spreads[name]) for name in names), t.spread_cell(average))
+    figures = (*(spreads[name] for name in names), average)
+    cells = (*_label(result), *map(t.spread_cell, figures), *_effort(result))
     return cells, {**_head(result), "metric": metric, "questions": sum(map(len, means.values())), **raw}
 
 
 def _seeds_note(results: Sequence[MethodResult]) -> str:
     ranged = any(len(result.seeds) > 1 for result in results)
     seeds = "Mean over training seeds, in brackets the lowest and the highest seed. " if ranged else ""
-    return f"{seeds}Greedy, one answer a question."
+    return f"{seeds}Greedy, one answer a question. searches, tokens: executed searches and sampled tokens per question."
 
 
 def _average_note(results: Sequence[MethodResult]) -> str:
     return f"average: unweighted mean of the {len(_contract(results).questions)} benchmarks."
 
 
-def main_tables(results: Sequence[MethodResult]) -> list[Table]:
-    """EM, F1 and cover-EM: methods by benchmarks and their average."""
+def _left_out(style: str) -> tuple[str, ...]:
+    """The ways of answering that have no row because they would mean nothing there, with the reason."""
+    reasons: dict[str, list[str]] = {}
+    for name in REASON_IN_WORDS:
+        if reason := refusal(name, style):
+            reasons.setdefault(reason.removeprefix(f"{name} "), []).append(name)
+    return tuple(f"Left out: {', '.join(names)}, because each {reason}." for reason, names in reasons.items())
+
+
+def main_tables(results: Sequence[MethodResult], style: str = "") -> list[Table]:
+    """EM, F1 and cover-EM: methods by benchmarks and their average; what the prompt style excludes is noted."""
     asked = {each.benchmark: each.count for each in _contract(results).questions}
     names = [name for name in BENCHMARKS if name in asked]
-    counts = ("questions", "", *(str(asked[name]) for name in names), str(sum(asked.values())))
+    counts = ("questions", "", *(str(asked[name]) for name in names), str(sum(asked.values())), "", "")
     tables = []
     for metric in METRICS:
         rows = [_metric_row(result, metric, names) for result in results]
         tables.append(
             Table(
                 title=_title(f"{METRIC_NAMES[metric]} by benchmark", results),
-                columns=("method", "seeds", *names, "average"),
+                columns=("method", "seeds", *names, "average", *_EFFORT),
                 rows=(*(cells for cells, _ in rows), counts),
-                notes=(f"{_seeds_note(results)} {_average_note(results)}", *_partial_notes(results)),
+                notes=(f"{_seeds_note(results)} {_average_note(results)}", *_left_out(style), *_partial_notes(results)),
                 data=tuple(raw for _, raw in rows),
             )
         )
@@ -117,7 +140,7 @@ def hops_table(results: Sequence[MethodResult]) -> Table:
     rows, data = [], []
     for result in results:
         spreads = {hops: result.over_seeds(mean_where(with_hops(hops), "em")) for hops in first}
-        rows.append((*_label(result), *map(t.spread_cell, spreads.values())))
+        rows.append((*_label(result), *map(t.spread_cell, spreads.values()), *_effort(result)))
         for hops, value in spreads.items():
             means = result.question_means(with_hops(hops), "em")
             limits = interval(means, str(hops)) if means else None
@@ -125,8 +148,8 @@ def hops_table(results: Sequence[MethodResult]) -> Table:
     unknown = () if first else ("The number of hops is not known for any of these questions.",)
     return Table(
         title=_title("EM by number of hops", results),
-        columns=("method", "seeds", *(f"{hops} hop{'s' if hops > 1 else ''}" for hops in first)),
-        rows=(*rows, ("questions", "", *(str(len(members)) for members in first.values()))),
+        columns=("method", "seeds", *(f"{hops} hop{'s' if hops > 1 else ''}" for hops in first), *_EFFORT),
+        rows=(*rows, ("questions", "", *(str(len(members)) for members in first.values()), "", "")),
         notes=(*unknown, _seeds_note(results), *_partial_notes(results)),
         data=tuple(data),
     )
@@ -137,6 +160,8 @@ def _failed(record: QuestionRecord) -> bool:
 
 
 _DIAGNOSTICS: dict[str, Figure] = {
+    "first attempt": lambda records: mean_of(records, lambda record: record.em_by_attempt[0]),
+    "last attempt": lambda records: mean_of(records, lambda record: record.em_by_attempt[-1]),
     "first query useful": lambda records: mean_of(records, attrgetter("first_query_useful")),
     "retrieval hit": lambda records: mean_of(records, attrgetter("retrieval_hit")),
     "searches": lambda records: mean_of(records, attrgetter("searches")),
@@ -144,6 +169,17 @@ _DIAGNOSTICS: dict[str, Figure] = {
     "sampled tokens": lambda records: mean_of(records, attrgetter("sampled_tokens")),
     "answered": lambda records: mean_of(records, lambda record: record.end is EndReason.ANSWERED),
 }
+
+
+_HIT = "hit: share of the questions with a search that brought a passage with a gold answer"
+
+
+_OF_TRAINING = {
+    "uniform groups": "reward/uniform_groups",
+    "step signal": "credit/step_share",
+    "in uniform groups": "credit/step_share_uniform_groups",
+}
+"""Metrics of training by the column that holds their mean over steps; those that no run logged are left out."""
 
 
 def _over_runs(values: Iterable[float | None]) -> Spread | None:
@@ -154,19 +190,25 @@ def _over_runs(values: Iterable[float | None]) -> Spread | None:
 def diagnostics_table(results: Sequence[MethodResult], training: Sequence[TrainingRun]) -> Table:
     """How methods search and how much signal their training had."""
     runs, rows, data = by_method(training), [], []
+    logged = {column: name for column, name in _OF_TRAINING.items() if any(run.series(name) for run in training)}
     for result in results:
-        uniform = _over_runs(run.mean("reward/uniform_groups") for run in runs.get(result.method, ()))
-        found = {"uniform groups": uniform, **{n: result.over_seeds(figure) for n, figure in _DIAGNOSTICS.items()}}
+        mine = runs.get(result.method, ())
+        signal = {column: _over_runs(run.mean(name) for run in mine) for column, name in logged.items()}
+        found = {**signal, **{n: result.over_seeds(figure) for n, figure in _DIAGNOSTICS.items()}}
         rows.append((*_label(result), *(t.spread_cell(value, 2) for value in found.values())))
         data.append({**_head(result), **{n.replace(" ", "_"): value and value.mean for n, value in found.items()}})
     return Table(
         title=_title("How the methods search", results),
-        columns=("method", "seeds", "uniform groups", *_DIAGNOSTICS),
+        columns=("method", "seeds", *logged, *_DIAGNOSTICS),
         rows=tuple(rows),
         notes=(
             "uniform groups: share of training groups whose rollouts all had the same reward, mean over steps. "
+            "step signal: share of the mass of all token advantages that the step signal adds to GRPO's; in uniform "
+            "groups: the part of the same mass that it adds where GRPO's are zero. "
+            "first attempt, last attempt: EM over all questions of the answers of these attempts, the same where there "
+            "was but one. "
             "first query useful: share of first queries that brought a passage with the first fact of the chain. "
-            "retrieval hit: share of questions with a gold answer in a retrieved passage. searches, without new "
+            f"retrieval {_HIT}. searches, without new "
             "passage, sampled tokens: per question. answered: share of questions with a complete answer.",
             *_partial_notes(results),
         ),
@@ -220,7 +262,7 @@ def evaluation_table(evaluation: Evaluation) -> Table:
         ),
         columns=("benchmark", "n", *METRIC_NAMES.values(), "hit", "searches", "tokens", "failed"),
         rows=tuple(rows),
-        notes=_partial_notes(results),
+        notes=(f"{_HIT}.", *_partial_notes(results)),
     )
 
 
@@ -238,16 +280,28 @@ def metrics(results: Sequence[MethodResult]) -> Mapping[str, Any]:
     return {m: {name: value and round(value.mean, 6) for name, value in row.items()} for m, row in found.items()}
 
 
-def write(evaluations: Sequence[Evaluation], training: Sequence[TrainingRun], out: Path) -> list[Path]:
+def _budget_tables(results: Sequence[MethodResult], training: Sequence[TrainingRun], design: Design) -> list[Table]:
+    runs, per_step = by_method(training), design.rollouts_per_step
+    tables = [
+        cost_table(results, runs, per_step, _title("What training and answering cost", results)),
+        budget_table(results, runs, per_step, _title("At the same budget of sampled tokens", results)),
+    ]
+    return [each for each in tables if each]
+
+
+def write(evaluations: Sequence[Evaluation], training: Sequence[TrainingRun], out: Path, design: Design) -> list[Path]:
     """Write all tables as Markdown and CSV, and metrics.json, below `out`. Returns the paths.
 
     UserError where the evaluations cannot stand in one table (see `results.group`).
     """
     results = group(evaluations)
+    against = difference_table(results, design.bases, _title("Differences, paired by seed", results))
     written = [
-        *t.write(out, "main", main_tables(results)),
+        *t.write(out, "main", main_tables(results, design.style)),
         *t.write(out, "by_hops", [hops_table(results)]),
         *t.write(out, "diagnostics", [diagnostics_table(results, training)]),
+        *t.write(out, "costs", _budget_tables(results, training, design)),
+        *(t.write(out, "differences", [against]) if against else []),
         *t.write(out, "published", [published_table()]),
     ]
     write_json(out / "metrics.json", metrics(results))

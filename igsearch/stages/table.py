@@ -68,7 +68,9 @@ class Job:
 
 
 _BENCHMARKS = ("bamboogle", "hotpotqa", "musique", "nq", "popqa", "triviaqa", "two_wiki")
-_READERS = tuple(f"benchmarks/{name}.py" for name in (*_BENCHMARKS, "files", "flashrag", "hub", "paragraphs", "prepare"))
+_READERS = tuple(
+    f"benchmarks/{name}.py" for name in (*_BENCHMARKS, "files", "flashrag", "hub", "paragraphs", "prepare")
+)
 _WORLD = tuple(f"benchmarks/world{part}.py" for part in ("", "_facts", "_lexicon", "_native", "_questions"))
 _LUCENE = ("corpus.py", "retrieval/base.py", "retrieval/jvm.py", "retrieval/lucene.py")
 _POLICY = ("policy/base.py", "policy/load.py", "policy/pieces.py")
@@ -104,6 +106,7 @@ _EVALUATE = Stage(
         "inference",
         "rollout/transcript.py",
         "stages/evaluate.py",
+        "retrieval/hits.py",
         *(f"evaluation/{name}.py" for name in ("contract", "evaluate", "measures", "store", "summary")),
     ),
     inputs=(PREPARED, INDEX, "artifacts/train/{run}/policy"),
@@ -169,7 +172,8 @@ STAGES = {
                 "policy/score.py",
                 "retrieval/hits.py",
                 *(f"rewards/{name}.py" for name in ("belief", "contexts", "evidence", "information_gain")),
-                *("rewards/likelihood.py", "rewards/signals.py"),
+                *(f"rewards/{name}.py" for name in ("likelihood", "signals", "stepsearch")),
+                "retrieval/hits.py",
                 "evaluation/measures.py",
                 *(f"training/{name}.py" for name in _TRAINING),
                 "stages/train.py",

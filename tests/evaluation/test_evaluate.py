@@ -68,6 +68,14 @@ def test_a_hit_is_a_gold_answer_as_whole_words(two_hop_episode: Episode) -> None
         assert record(replace(two_hop_episode, question=question), "c", "p").retrieval_hit is hit
 
 
+def test_a_hit_does_not_run_from_the_title_into_the_text(two_hop_episode: Episode) -> None:
+    """The same hits as of `igsearch retrieve` (retrieval/hits.py)."""
+    passage = two_hop_episode.steps[0].hits[0].passage
+    across = f"{passage.title.split()[-1]} {passage.text.split()[0]}"
+    question = replace(two_hop_episode.question, answers=(across,))
+    assert record(replace(two_hop_episode, question=question), "c", "p").retrieval_hit is False
+
+
 def test_first_query_is_judged_by_the_first_fact_alone(two_hop_episode: Episode) -> None:
     second_fact_first = replace(two_hop_episode.question, metadata={"chain": [["p3"], ["p2"]]})
     assert record(replace(two_hop_episode, question=second_fact_first), "c", "p").first_query_useful is False
@@ -136,6 +144,23 @@ def test_chunks_of_another_policy_corpus_or_question_set_are_not_reused(
     with pytest.raises(Interrupted):
         run(policy, config, tmp_path / "out", progress=stop_after(2))
     assert run(policy, config, tmp_path / "out", **change).reused == 0
+
+
+def test_chunks_of_another_precision_are_not_reused(policy: Policy, config: Config, tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        run(policy, config, tmp_path / "out", progress=stop_after(2))
+    other = config.model_copy(update={"policy": config.policy.model_copy(update={"dtype": "bfloat16"})})
+    assert run(policy, other, tmp_path / "out").reused == 0
+
+
+def test_a_finished_evaluation_leaves_the_chunks_of_another_alone(
+    policy: Policy, config: Config, tmp_path: Path
+) -> None:
+    with pytest.raises(Interrupted):
+        run(policy, config, tmp_path / "out", progress=stop_after(2))
+    run(policy, config, tmp_path / "out", subject=replace(SUBJECT, inference="rag"))
+    assert run(policy, config, tmp_path / "out").reused > 0
+    assert not (tmp_path / ".out.work").exists()
 
 
 def test_a_limit_and_missing_benchmarks_mark_the_evaluation_as_partial(
