@@ -64,7 +64,7 @@ class Record:
         if value is _MISSING:
             raise self.error(f'"{name}" is missing')
         try:
-            return json.loads(value) if isinstance(value, str) else value
+            return _load(value) if isinstance(value, str) else value
         except ValueError as error:
             raise self.error(f'"{name}" must be JSON inside a string, not {_shown(value)}') from error
 
@@ -125,12 +125,12 @@ def _read_text(path: Path) -> str:
 
 
 def _table(path: Path, text: str, delimiter: str) -> Iterator[Record]:
-    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, restkey="")
+    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     columns, start = rows.fieldnames or (), 2
     try:
         for row in rows:
             where = f"{path}, line {start}"
-            if "" in row or None in row.values():
+            if None in row or None in row.values():  # more fields than columns, or fewer
                 raise UserError(f"{where}: the row has not the {len(columns)} columns of the header")
             yield Record(row, where)
             start = rows.line_num + 1

@@ -37,7 +37,9 @@ def _chain(record: Record) -> dict[str, Any]:
     if record.get("chain") is None:
         return {}
     chain = record.parsed("chain")
-    if not all(isinstance(ids, list) and all(isinstance(one, str) for one in ids) for ids in chain):
+    if not isinstance(chain, list) or not all(
+        isinstance(ids, list) and all(isinstance(one, str) for one in ids) for ids in chain
+    ):
         raise record.error('"chain" must be a list of lists of passage ids')
     return {"chain": chain}
 

@@ -52,13 +52,24 @@ def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}:{number}: not valid JSON ({error.msg}); write one object a line") from error
+        where = f"{path}:{number}"
+        row = _row(line, where)
         if not isinstance(row, dict):
-            raise UserError(f"{path}:{number}: a JSON object is needed, not {type(row).__name__}")
-        yield f"{path}:{number}", row
+            raise UserError(f"{where}: a JSON object is needed, not {type(row).__name__}")
+        yield where, row
+
+
+def _row(line: str, where: str) -> Any:
+    try:
+        row = json.loads(line)
+        json.dumps(row, ensure_ascii=False).encode()
+    except json.JSONDecodeError as error:
+        raise UserError(f"{where}: not valid JSON ({error.msg}); write one object a line") from error
+    except RecursionError as error:
+        raise UserError(f"{where}: nested too deeply; write one flat object a line") from error
+    except UnicodeEncodeError as error:
+        raise UserError(f"{where}: holds half of a surrogate pair, which is not a character") from error
+    return row
 
 
 def _score(row: Mapping[str, Any], where: str, seen: Counter[str]) -> dict[str, Any]:

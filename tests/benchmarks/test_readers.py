@@ -135,6 +135,8 @@ def test_flashrag_rows_tell_hops_as_native_records_do(tmp_path: Path) -> None:
         ("nq", {"question": "who", "answer": ["a", 3]}, '"answer" must be'),
         ("nq", {"question": 3, "answer": ["a"]}, '"question" must be'),
         ("nq", {"question": "who", "answer": ["a"], "chain": ["p"]}, '"chain" must be'),
+        ("nq", {"question": "who", "answer": ["a"], "chain": 3}, '"chain" must be'),
+        ("nq", {"question": "who", "answer": ["a"], "chain": {"p": ["p"]}}, '"chain" must be'),
         ("nq", {"question": "who", "answer": ["a"], "hops": "two"}, '"hops" must be a whole number'),
         ("nq", {"question": "half \ud83d", "answer": ["a"]}, "half of a surrogate pair"),
         ("triviaqa", {"Question": "Who?"}, '"Answer" must be an object'),

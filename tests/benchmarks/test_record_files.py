@@ -50,6 +50,11 @@ def test_tables_hold_quotes_delimiters_and_line_ends(tmp_path: Path) -> None:
     assert rows(write(tmp_path / "x.tsv", 'q\tn\n"a ""b""\tc\nd"\t1\n')) == ['a "b"\tc\nd']
 
 
+def test_a_column_without_a_name_is_ignored(tmp_path: Path) -> None:
+    """As `DataFrame.to_csv` writes one with the row numbers unless it is told otherwise."""
+    assert rows(write(tmp_path / "x.csv", ",q,n\n0,a,1\n1,b,2\n")) == ["a", "b"]
+
+
 @pytest.mark.parametrize(
     ("name", "text", "where"),
     [
@@ -64,6 +69,7 @@ def test_tables_hold_quotes_delimiters_and_line_ends(tmp_path: Path) -> None:
         ("x.json", '[{"q": "a"}, {"q": " "}]', 'record 2: "q" must be a non-empty string'),
         ("x.csv", "q,n\na,1\nb\n", "line 3: the row has not the 2 columns"),
         ("x.csv", "q,n\na,1\nb,2,3\n", "line 3: the row has not the 2 columns"),
+        ("x.csv", ",q\n0,a\n1,b,3\n", "line 3: the row has not the 2 columns"),
         ("x.csv", 'q,n\n"a\nb",1\n"c,2\n', "line 4: not a row of a table"),
         ("x.csv", "question\na\n", 'line 2: "q" must be'),
         ("x.jsonl", " \n", "is empty"),

@@ -61,6 +61,9 @@ def test_a_line_separator_within_a_record_does_not_cut_it(tmp_path: Path) -> Non
         ('{"pred": "x"}', r"made.jsonl:2: no 'golden_answers' field"),
         ('{"pred": ["x"], "golden_answers": ["x"]}', r"made.jsonl:2: 'pred' holds"),
         ('{"pred": "x", "golden_answers": [["x"]]}', r"made.jsonl:2: 'golden_answers' holds"),
+        ('{"pred": "\\ud83d", "golden_answers": ["x"]}', r"made.jsonl:2: holds half of a surrogate pair"),
+        ('{"id": "\\ud83d", "pred": "x", "golden_answers": ["x"]}', r"made.jsonl:2: holds half of a surrogate"),
+        (f'{{"pred": "x", "golden_answers": {"[" * 100_000}}}', r"made.jsonl:2: nested too deeply"),
     ],
 )
 def test_a_malformed_line_is_named(tmp_path: Path, line: str, told: str) -> None:
