@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from igsearch.config import Config, load
+from igsearch.evaluation import store
 from igsearch.methods import Frozen
 from igsearch.stages import layout, rule, table
 from igsearch.stages.rule import Context
@@ -60,7 +61,8 @@ def allowed(path: str, declared: tuple[str, ...]) -> bool:
 
 def test_stages_read_only_the_settings_they_declare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    config = load("micro", ["warm_start.steps=100", "train.steps=2", "data.limit=2"])
+    methods = "benchmark.methods=[grpo, ig_search, sft]"
+    config = load("micro", ["warm_start.steps=100", "train.steps=2", "data.limit=2", methods])
     Path("params.yaml").write_text(config.to_yaml(), encoding="utf-8")
     where = layout.of(config)
     undeclared: dict[str, set[str]] = {}
@@ -77,3 +79,8 @@ def test_stages_read_only_the_settings_they_declare(tmp_path: Path, monkeypatch:
         rule.run(job, where)
     assert len(undeclared) == len(table.benchmark(config))
     assert not any(undeclared.values()), f"to be declared in igsearch/stages/table.py: {undeclared}"
+    answering = {
+        run.method: store.load(where.at(f"artifacts/evaluate/{run.run}")).subject.inference
+        for run in table.runs(config)
+    }
+    assert answering == {"grpo": "agent", "ig_search": "agent", "sft": "direct"}
