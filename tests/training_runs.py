@@ -8,11 +8,12 @@ from typing import Any
 import batches
 import torch
 
-from igsearch.config import Config, build
+from igsearch.config import Config, build, load
 from igsearch.policy.base import Policy
 from igsearch.records import Question
 from igsearch.training.metrics import History, Metrics
 
+METHODS = load("ablation").resolved()["methods"]
 ROLLOUT = {"max_searches": 2, "max_turn_tokens": 12, "max_observation_tokens": 24, "max_response_tokens": 60}
 QUESTIONS = [*batches.QUESTIONS.values(), Question("other", "popqa", "where was melvik born", ("meldon",), hops=2)]
 
@@ -39,6 +40,6 @@ Train = Callable[..., Trained]
 
 
 def settings(**train: Any) -> Config:
-    """Four questions by two rollouts, three steps, no validation."""
+    """Four questions by two rollouts, three steps, no validation; the methods and presets of the profile ablation."""
     base = {"steps": 3, "prompts_per_step": 4, "group_size": 2, "learning_rate": 1e-3, "validation_questions": 0}
-    return build({"rollout": ROLLOUT, "train": {**base, **train}})
+    return build({"rollout": ROLLOUT, "train": {**base, **train}, "methods": METHODS})

@@ -174,7 +174,7 @@ class SearchTrainer(GRPOTrainer):
     def _signals(self) -> list[Signals]:
         """The step signals of this process's rollouts; counterfactual pairs come from the pool of all processes."""
         run, config = self.run, self.run.method.information_gain
-        with run.clock.phase("information_gain" if config else "signals"):
+        with run.clock.phase("information_gain" if config else "signals"), self.accelerator.autocast():
             pool = _gather(pool_of(run.policy, self.episodes, config)) if config else []
             pool.sort(key=lambda pair: (pair.uid, pair.rollout, pair.step))
             scaffold, key = STYLES[run.config.rollout.prompt].forced_answer, (run.seed, self.step)

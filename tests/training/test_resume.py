@@ -26,6 +26,18 @@ def test_killed_after_step_2_and_resumed_equals_uninterrupted(train: Train, mini
     assert [step for step, _ in whole.logged] == [0, 1, 2, 3, 4]
 
 
+def test_a_resumed_run_is_still_scored_by_the_start_policy_and_its_alpha_goes_on_falling(train: Train) -> None:
+    for method in ("ig_search_shared_start_scorer", "ig_search_shared_decay"):
+        settings = {**RUN, "beta": 0.0, "validation_questions": 0, "method": method}
+        whole = train(work=f"whole-{method}", **settings)
+        with pytest.raises(KeyboardInterrupt):
+            train(work=f"broken-{method}", stop_at=3, **settings)
+        resumed = train(work=f"broken-{method}", resume=True, **settings)
+        assert resumed.measured() == whole.measured()
+        for name, value in whole.weights.items():
+            assert torch.equal(resumed.weights[name], value), name
+
+
 def test_resume_without_a_checkpoint_starts_over(train: Train) -> None:
     with pytest.raises(KeyboardInterrupt):
         train(stop_at=1, **RUN)

@@ -11,7 +11,7 @@ from training_runs import QUESTIONS, Train, settings
 
 from igsearch.policy.base import Policy
 from igsearch.training import step, trainer
-from igsearch.training.schedule import questions_of_step
+from igsearch.training.schedule import method_of_step, questions_of_step
 
 EXACT = 1e-5
 
@@ -27,7 +27,7 @@ def differences(metrics: dict[str, float]) -> tuple[float, float]:
 
 
 @pytest.mark.usefixtures("scripted_rollouts")
-@pytest.mark.parametrize("method", ["grpo", "ig_search", "ig_search_shared"])
+@pytest.mark.parametrize("method", ["grpo", "ig_search", "ig_search_shared", "igpo"])
 @pytest.mark.parametrize("loss", ["dapo", "bnpo", "grpo"])
 def test_trl_loss_and_gradient_equal_the_oracles(train: Train, method: str, loss: str) -> None:
     trained = train(method, verify_oracle=True, loss=loss, mini_batches=2, beta=0.1, epsilon=0.02, learning_rate=2e-3)
@@ -39,7 +39,10 @@ def test_trl_loss_and_gradient_equal_the_oracles(train: Train, method: str, loss
     assert all(metrics["policy/kl"] > 0 for _, metrics in trained.logged[1:])
 
 
-@pytest.mark.parametrize("method", ["reinforce", "rloo", "autorefine", "search_r1_format", "gigpo", "cw_grpo"])
+RIVALS = ["reinforce", "rloo", "autorefine", "search_r1_format", "gigpo", "cw_grpo", "stepsearch_reward"]
+
+
+@pytest.mark.parametrize("method", RIVALS)
 def test_rival_methods_train_as_the_oracle_does(train: Train, method: str) -> None:
     """Two steps of real rollouts; `reinforce` asks each question once, so it needs as many as there are rollouts."""
     trained = train(method, verify_oracle=True, steps=2, prompts_per_step=2, seed=1)
@@ -47,6 +50,8 @@ def test_rival_methods_train_as_the_oracle_does(train: Train, method: str) -> No
     for _, metrics in trained.logged:
         assert max(differences(metrics)) < EXACT
     assert any(metrics["policy/grad_norm"] > 0 for _, metrics in trained.logged)
+    has_steps = any("step_reward/mean" in metrics for _, metrics in trained.logged)
+    assert has_steps == (settings().method(method).step_reward is not None)
 
 
 @pytest.mark.usefixtures("scripted_rollouts")
@@ -74,7 +79,18 @@ def test_the_oracle_notices(train: Train, monkeypatch: pytest.MonkeyPatch, setti
     assert max(max(differences(metrics)) for _, metrics in trained.logged) > 100 * EXACT
 
 
-@pytest.mark.parametrize("method", ["grpo", "ig_search"])
+METHODS = [
+    "grpo",
+    "ig_search",
+    "igpo",
+    "ig_search_think",
+    "ig_search_shared_start_scorer",
+    "ig_search_shared_decay",
+    "ig_search_shared_random",
+]
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_three_steps_of_the_trainer_are_three_steps_of_the_spine(
     train: Train, fresh: Callable[[], Policy], method: str
 ) -> None:
@@ -85,11 +101,12 @@ def test_three_steps_of_the_trainer_are_three_steps_of_the_spine(
     shelf = scripted.Shelf(**batches.PASSAGES)
     for index, (_, metrics) in enumerate(trained.logged):
         asked = questions_of_step(QUESTIONS, 5, index, config.train.prompts_per_step)
-        figures = step.train_step(
-            policy, reference.model, optimizer, shelf, asked, config, config.method(method), (5, index)
-        )
+        now = method_of_step(config.method(method), index, config.train.steps)
+        figures = step.train_step(policy, reference.model, optimizer, shelf, asked, config, now, (5, index))
         assert metrics["reward/mean"] == pytest.approx(figures["reward"])
         assert metrics["loss"] == pytest.approx(figures["loss"], abs=EXACT)
+        for name in figures.keys() & metrics.keys() - {"loss"}:
+            assert metrics[name] == pytest.approx(figures[name], abs=1e-4), name
     for name, value in policy.model.state_dict().items():
         torch.testing.assert_close(trained.weights[name], value, atol=1e-4, rtol=1e-3)
 
@@ -134,3 +151,19 @@ def test_retrieved_tokens_do_not_move_the_policy(
 
     monkeypatch.setattr(trainer, "rollout", unsampled)
     assert all(float(gradient.abs().max()) == 0.0 for gradient in gradients())
+
+
+def test_the_share_of_the_step_signal_is_logged_where_there_is_one(train: Train) -> None:
+    """With alpha 0 nothing comes from the steps; a rule without step rewards says nothing about them."""
+    shares = [metrics["credit/step_share"] for _, metrics in train("igpo").logged]
+    assert all(0 <= share <= 1 for share in shares)
+    assert any(shares)
+    assert "credit/step_share" not in train("grpo", work="grpo").logged[0][1]
+    decayed = train("ig_search_no_dead_zone", work="plain").logged
+    for _, metrics in decayed:
+        assert 0 <= metrics["credit/step_share_uniform_groups"] <= metrics["credit/step_share"] <= 1
+
+
+def test_igpo_logs_the_beliefs(train: Train) -> None:
+    for _, metrics in train("igpo").logged:
+        assert metrics["belief/first"] < 0
