@@ -29,15 +29,13 @@ def _rounded(value: Any) -> Any:
     return [_rounded(each) for each in value] if isinstance(value, list) else value
 
 
-SHOWN = ("differences", "costs")
-"""The files of tables, beside the first table of main.md, that are printed where they were made."""
-
-
 def read_tables(folder: Path) -> str:
-    """The tables that a benchmark prints, as Markdown: exact match and, with many methods, differences and costs."""
+    """The tables that a benchmark prints, as Markdown: exact match and, where it has base methods, the differences from
+    them, hops and costs."""
     first, *_ = (folder / "main.md").read_text(encoding="utf-8").removeprefix("## ").split("\n## ")
-    more = [folder / f"{name}.md" for name in SHOWN]
-    return "\n".join([f"## {first.strip()}\n", *(path.read_text(encoding="utf-8") for path in more if path.exists())])
+    more = ("differences", "by_hops", "costs") if (folder / "differences.md").exists() else ()
+    rest = [(folder / f"{name}.md").read_text(encoding="utf-8") for name in more]
+    return "\n".join([f"## {first.strip()}\n", *rest])
 
 
 class Lines:

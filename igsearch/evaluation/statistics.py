@@ -56,6 +56,19 @@ def interval(values: Sequence[float], key: str = "") -> tuple[float, float]:
     return bootstrap(values, key)
 
 
+def student(values: Sequence[float]) -> tuple[float, float] | None:
+    """95 % interval of the mean of a few independent values, such as one per training seed (Student's t); None for one.
+
+    Three values that differ make it more than four standard errors wide to each side: that is what three tell.
+    """
+    if len(values) < 2:
+        return None
+    from scipy.stats import t
+
+    half = float(t.ppf(0.975, len(values) - 1)) * float(np.std(values, ddof=1)) / sqrt(len(values))
+    return fmean(values) - half, fmean(values) + half
+
+
 def macro_interval(groups: Mapping[str, Sequence[float]]) -> tuple[float, float]:
     """95 % interval of the unweighted mean of the groups' means, questions drawn within each group.
 

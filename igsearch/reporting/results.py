@@ -107,6 +107,19 @@ def group(evaluations: Iterable[Evaluation]) -> list[MethodResult]:
     return sorted(results, key=lambda result: result.method != WARM_START)
 
 
+@dataclass(frozen=True, slots=True)
+class Design:
+    """How the runs of a benchmark were made, as far as no record and no history tells it.
+
+    rollouts_per_step: of training, the same for all methods. bases: the methods from which the others' differences are
+    tabulated. style: the prompt style, in which some ways of answering mean nothing.
+    """
+
+    rollouts_per_step: int
+    bases: tuple[str, ...] = ()
+    style: str = "tiny"
+
+
 @dataclass(frozen=True)
 class TrainingRun:
     """The history of one training run: `(step, metrics)` in order."""

@@ -196,11 +196,16 @@ STAGES = {
             name="tables",
             function="tables",
             command="report",
-            config=("benchmark.methods", "benchmark.seeds", "train.validation_questions", "data.synthetic"),
+            config=(
+                *(f"benchmark.{name}" for name in ("methods", "seeds", "bases")),
+                *(f"train.{name}" for name in ("validation_questions", "prompts_per_step", "group_size")),
+                "rollout.prompt",
+                "data.synthetic",
+            ),
             modules=(
                 "reporting",
                 "records.py",
-                *(f"evaluation/{name}.py" for name in ("contract", "statistics", "store", "summary")),
+                *(f"evaluation/{name}.py" for name in ("contract", "paired", "statistics", "store", "summary")),
                 *_CONTRACT,
                 "stages/tables.py",
             ),

@@ -2,7 +2,7 @@
 
 from igsearch.evaluation.store import load_all
 from igsearch.reporting import plots, tables
-from igsearch.reporting.results import read_training
+from igsearch.reporting.results import Design, read_training
 from igsearch.stages.rule import Context
 from igsearch.stages.table import runs
 
@@ -16,6 +16,8 @@ def run(context: Context) -> None:
         read_training(context.input(f"artifacts/train/{job.run}/metrics.jsonl"), job.method, int(job.seed or 0))
         for job in trained
     ]
-    tables.write(evaluations, training, context.staging / "tables")
+    rollouts = config.train.prompts_per_step * config.train.group_size
+    design = Design(rollouts, config.benchmark.bases, config.rollout.prompt)
+    tables.write(evaluations, training, context.staging / "tables", design)
     plots.write(evaluations, training, context.staging / "plots", config.train.validation_questions)
     (context.staging / "tables" / "metrics.json").rename(context.staging / "metrics.json")

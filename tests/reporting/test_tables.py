@@ -15,9 +15,10 @@ from igsearch.evaluation.statistics import Spread
 from igsearch.evaluation.store import Evaluation
 from igsearch.records import BENCHMARKS, EndReason
 from igsearch.reporting import tables
-from igsearch.reporting.results import TrainingRun, group, read_training
+from igsearch.reporting.results import Design, TrainingRun, group, read_training
 from igsearch.reporting.table import Table, spread_cell
 
+DESIGN = Design(rollouts_per_step=96, bases=("grpo", "ig_search"), style="tiny")
 METHODS = ["warm_start", "grpo", "ig_search", "ig_search_shared"]
 
 
@@ -30,7 +31,7 @@ def written(
     evaluations: list[Evaluation], training: list[TrainingRun], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     out = tmp_path_factory.mktemp("tables")
-    tables.write(evaluations, training, out)
+    tables.write(evaluations, training, out, DESIGN)
     return out
 
 
@@ -87,7 +88,7 @@ def test_slower_training_changes_no_table(
     slower = [
         replace(run, steps=tuple((s, {**m, "seconds/generation": 9.0}) for s, m in run.steps)) for run in training
     ]
-    tables.write(evaluations, slower, tmp_path)
+    tables.write(evaluations, slower, tmp_path, DESIGN)
     assert all(path.read_bytes() == (tmp_path / path.name).read_bytes() for path in written.iterdir())
 
 
@@ -99,7 +100,7 @@ def test_metrics_json_is_em_by_method(written: Path) -> None:
 
 def test_a_partial_evaluation_is_marked_in_every_table(evaluations: list[Evaluation], tmp_path: Path) -> None:
     cut = [replace(each, partial=("at most 40 questions per benchmark",)) for each in evaluations[:3]]
-    tables.write([*cut, *evaluations[3:]], [], tmp_path)
+    tables.write([*cut, *evaluations[3:]], [], tmp_path, DESIGN)
     for name in ("main", "by_hops", "diagnostics"):
         text = (tmp_path / f"{name}.md").read_text(encoding="utf-8")
         assert "(synthetic data, PARTIAL)" in text
