@@ -111,6 +111,15 @@ class CwGrpoConfig(Frozen):
     )
 
 
+class StepSearchRewardConfig(Frozen):
+    """How step rewards are added to GRPO's advantage (docs/methods/stepsearch_reward.md)."""
+
+    weight: NonNegativeFloat = 0.6
+    decay: float = Field(
+        1.0, ge=0, le=1, description="per token before the search's closing tag; 0 rewards that token alone"
+    )
+
+
 class FormatConfig(Frozen):
     """The weights of Search-R1's reward for answer and format (docs/methods/search_r1_format.md)."""
 
@@ -141,7 +150,7 @@ Inference = Literal["agent", "cot", "direct", "ircot", "rag", "search_o1"]
 RewardKind = Literal["em", "f1", "set_f1", "autorefine", "search_r1_format"]
 
 
-StepRewardKind = Literal["evidence"]
+StepRewardKind = Literal["evidence", "stepsearch"]
 
 
 class CreditConfig(Frozen):
@@ -177,6 +186,7 @@ class CreditConfig(Frozen):
     gigpo: GigpoConfig | None = None
     step_reward: StepRewardKind | None = Field(None, description="what each search step is rewarded for, if anything")
     cw_grpo: CwGrpoConfig | None = None
+    stepsearch_reward: StepSearchRewardConfig | None = None
     search_r1_format: FormatConfig | None = None
 
 
@@ -203,6 +213,9 @@ METHODS: dict[str, CreditConfig] = {
     "reinforce": CreditConfig(rule="reinforce", group_size=1),
     "rloo": CreditConfig(rule="rloo"),
     "gigpo": CreditConfig(rule="gigpo", gigpo=GigpoConfig()),
+    "stepsearch_reward": CreditConfig(
+        rule="stepsearch_reward", reward="f1", step_reward="stepsearch", stepsearch_reward=StepSearchRewardConfig()
+    ),
     "cw_grpo": CreditConfig(rule="cw_grpo", step_reward="evidence", cw_grpo=CwGrpoConfig()),
     "ig_search": CreditConfig(rule="ig_search", alpha=0.3, information_gain=InformationGainConfig()),
     "ig_search_shared": _SHARED,

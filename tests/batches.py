@@ -11,9 +11,10 @@ from igsearch.rewards.information_gain import StepGain
 from igsearch.rewards.signals import Signals
 from igsearch.rollout.prompts import prompt_ids
 
+GOLD = {"gold_paragraphs": [{"title": "torras", "text": "torras was the kardon by baldon ."}]}
 QUESTIONS = {
     "mixed": Question("mixed", "nq", "who wrote karvik", ("meldon", "meldon ras")),
-    "failed": Question("failed", "musique", "where was the karvik by torras born", ("baldon",)),
+    "failed": Question("failed", "musique", "where was the karvik by torras born", ("baldon",), metadata=GOLD),
     "solved": Question("solved", "nq", "who was torvik", ("kardon",)),
 }
 SCRIPTS = [

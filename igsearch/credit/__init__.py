@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 RULES = {
     "grpo": "igsearch.credit.grpo:advantages",
     "cw_grpo": "igsearch.credit.cw_grpo:advantages",
+    "stepsearch_reward": "igsearch.credit.stepsearch_reward:advantages",
     "gigpo": "igsearch.credit.gigpo:advantages",
     "reinforce": "igsearch.credit.reinforce:advantages",
     "rloo": "igsearch.credit.rloo:advantages",

@@ -11,8 +11,12 @@ from igsearch.rewards import belief, information_gain
 from igsearch.rewards.belief import Beliefs
 from igsearch.rewards.evidence import evidence
 from igsearch.rewards.information_gain import Key, Pair, StepGain
+from igsearch.rewards.stepsearch import stepsearch
 
-STEP_REWARDS: Mapping[StepRewardKind, Callable[[Episode], Sequence[float | None]]] = {"evidence": evidence}
+STEP_REWARDS: Mapping[StepRewardKind, Callable[[Episode], Sequence[float | None]]] = {
+    "evidence": evidence,
+    "stepsearch": stepsearch,
+}
 
 
 @dataclass(frozen=True, slots=True)

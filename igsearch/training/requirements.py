@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from igsearch.benchmarks.paragraphs import gold_texts
 from igsearch.config import Config
 from igsearch.errors import UserError
 from igsearch.inference import require
@@ -11,7 +12,7 @@ from igsearch.records import Question
 GROUPS_OF_ONE = ("reinforce",)
 """The rules that do not compare the rollouts of one question."""
 
-STEP_REWARD_OF = {"cw_grpo": "evidence"}
+STEP_REWARD_OF = {"cw_grpo": "evidence", "stepsearch_reward": "stepsearch"}
 """The rules that need a step reward, and which they were made for."""
 
 
@@ -40,6 +41,11 @@ def check(config: Config, name: str, questions: Sequence[Question]) -> None:
     wanted = STEP_REWARD_OF.get(method.rule)
     if wanted and method.step_reward is None:
         raise UserError(f"method {name}: the rule {method.rule} needs methods.{name}.step_reward; set it to {wanted}")
+    if method.step_reward == "stepsearch" and not any(map(gold_texts, questions)):
+        raise UserError(
+            f"method {name}: its step reward compares with gold paragraphs, and none of the {len(questions)} training "
+            "questions has any; train on hotpotqa, 2wikimultihopqa or musique (data.train), from files that hold them"
+        )
     if method.reward == "search_r1_format" and config.rollout.attempts > 1:
         raise UserError(
             f"method {name}: the reward search_r1_format judges a response with one attempt, and here it has "

@@ -5,6 +5,7 @@ import pytest
 from igsearch.config import build
 from igsearch.errors import UserError
 from igsearch.methods import METHODS
+from igsearch.records import Question
 from igsearch.training import requirements
 
 
@@ -40,3 +41,12 @@ def test_a_rule_of_step_rewards_needs_one() -> None:
     config = build({"methods": {"cw_grpo": {"step_reward": None}}})
     with pytest.raises(UserError, match=r"needs methods\.cw_grpo\.step_reward; set it to evidence"):
         requirements.check(config, "cw_grpo", [])
+
+
+def test_stepsearch_needs_gold_paragraphs() -> None:
+    plain = Question("a", "nq", "who", ("b",))
+    gold = Question("c", "musique", "who", ("b",), metadata={"gold_paragraphs": [{"title": "", "text": "b is it"}]})
+    requirements.check(build({}), "stepsearch_reward", [plain, gold])
+    with pytest.raises(UserError, match="none of the 1 training questions has any") as error:
+        requirements.check(build({}), "stepsearch_reward", [plain])
+    assert "\n" not in str(error.value)

@@ -79,7 +79,7 @@ def test_the_oracle_notices(train: Train, monkeypatch: pytest.MonkeyPatch, setti
     assert max(max(differences(metrics)) for _, metrics in trained.logged) > 100 * EXACT
 
 
-METHODS = [
+BEYOND_THE_RULE = [
     "grpo",
     "ig_search",
     "igpo",
@@ -90,7 +90,7 @@ METHODS = [
 ]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", BEYOND_THE_RULE)
 def test_three_steps_of_the_trainer_are_three_steps_of_the_spine(
     train: Train, fresh: Callable[[], Policy], method: str
 ) -> None:
