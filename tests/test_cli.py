@@ -144,6 +144,21 @@ def test_prepare_one_file_prints_its_card(world: Path) -> None:
     assert len(Path("popqa.jsonl").read_text(encoding="utf-8").split("\n")) == 7
 
 
+@pytest.mark.parametrize("name", ["c #2.jsonl", "2024", "a: b.jsonl", "null"])
+def test_a_path_is_a_path_whatever_yaml_would_make_of_it(name: str, world: Path, here: Path) -> None:
+    (here / name).write_bytes((world / "corpus.jsonl").read_bytes())
+    assert call("index", "--corpus", name, "--out", "index").exit_code == 0
+    assert json.loads((here / "index/source.json").read_text(encoding="utf-8"))["path"] == str(here / name)
+    assert f"no policy directory {name}" in complaint(
+        "evaluate", "--policy", name, "--corpus", name, "--questions", str(_nq(world, here)), "--out", "out"
+    )
+
+
+def _nq(world: Path, here: Path) -> Path:
+    (here / "nq.jsonl").write_bytes(next((world / "benchmarks/nq").glob("test.*")).read_bytes())
+    return here / "nq.jsonl"
+
+
 def test_search_for_machines_and_for_readers(world: Path, index: Path) -> None:
     passage = json.loads((world / "corpus.jsonl").read_text(encoding="utf-8").split("\n")[0])
     words = passage["contents"].replace('"', "")

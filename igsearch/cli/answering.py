@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from igsearch.cli import show
-from igsearch.cli.options import DryRun, Profile, Sets, configuration, existing, with_method
+from igsearch.cli.options import DryRun, Profile, Sets, configuration, existing, setting, with_method
 from igsearch.cli.pipeline import PANEL, bring
 
 if TYPE_CHECKING:
@@ -75,16 +75,15 @@ def _own_configuration(
     """The configuration with the user's corpus and policy in it; `tiny` is the start policy of the project."""
     from igsearch.stages import layout
 
-    named = [] if policy is None else [f"policy.name={policy}"]
-    placed = [] if corpus is None else [f"data.corpus={corpus}", "data.synthetic=false"]
+    named = [] if policy is None else [setting("policy.name", policy)]
+    placed = [] if corpus is None else [setting("data.corpus", corpus), "data.synthetic=false"]
     config = configuration(profile, sets, *named, *placed, *_limit(limit))
     existing(config.data.corpus, "corpus")
     if config.policy.name != "tiny":
         return config
     start = layout.of(configuration(profile, sets)).at("artifacts/warm_start")
-    return configuration(
-        profile, sets, f"policy.name={existing(start, 'the tiny start policy')}", *placed, *_limit(limit)
-    )
+    tiny = setting("policy.name", existing(start, "the tiny start policy"))
+    return configuration(profile, sets, tiny, *placed, *_limit(limit))
 
 
 def _evaluate_run(run: str, profile: str | None, sets: list[str] | None, limit: int | None, dry_run: bool) -> None:

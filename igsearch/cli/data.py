@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from igsearch.cli import show
-from igsearch.cli.options import Profile, Sets, configuration, existing, positive
+from igsearch.cli.options import Profile, Sets, configuration, existing, positive, setting
 
 PANEL = "Looking closer"
 INDEX = Path("artifacts/index")
@@ -101,7 +101,7 @@ def gain(
     """Score every search of recorded rollouts by its information gain, and compare right and wrong rollouts."""
     from igsearch.errors import UserError
 
-    config = configuration(profile, sets, f"policy.name={policy}")
+    config = configuration(profile, sets, setting("policy.name", policy))
     measure = config.method(method).information_gain
     if measure is None:
         raise UserError(f"method {method} has no information_gain settings; take ig_search")

@@ -56,6 +56,13 @@ def with_method(profile: str | None, sets: Sequence[str] | None, name: str, *mor
     return config, called
 
 
+def setting(key: str, value: str | Path) -> str:
+    """`key=value` of a name or path, quoted: YAML would make a number, a comment or a mapping of some."""
+    import json
+
+    return f"{key}={json.dumps(str(value), ensure_ascii=False)}"
+
+
 def existing(path: Path, what: str) -> Path:
     """`path` if it is a file or folder that can be read; UserError otherwise."""
     import os

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from igsearch.cli import show
-from igsearch.cli.options import DryRun, Profile, Resume, Sets, configuration, existing, with_method
+from igsearch.cli.options import DryRun, Profile, Resume, Sets, configuration, existing, setting, with_method
 
 if TYPE_CHECKING:
     from igsearch.config import Config
@@ -86,7 +86,8 @@ def index(
     dry_run: DryRun = False,
 ) -> None:
     """Build the Lucene index of a corpus."""
-    config = configuration(profile, sets, *([f"data.corpus={corpus}", "data.synthetic=false"] if corpus else []))
+    named = [setting("data.corpus", corpus), "data.synthetic=false"] if corpus else []
+    config = configuration(profile, sets, *named)
     if corpus is None and out is None:
         bring(_job("index"), config, dry_run)
         return
@@ -155,7 +156,8 @@ def train(
 ) -> None:
     """Train one method from one seed, from the start policy."""
     more = [] if steps is None else [f"train.steps={steps}"]
-    config, method = with_method(profile, sets, method, *more, *([] if policy is None else [f"policy.name={policy}"]))
+    named = [] if policy is None else [setting("policy.name", policy)]
+    config, method = with_method(profile, sets, method, *more, *named)
     options = frozenset({"verify_oracle"} if verify_oracle else ())
     bring(_job("train", method, seed), config, dry_run, resume and not verify_oracle, options)
 

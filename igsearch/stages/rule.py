@@ -6,6 +6,7 @@ reuses.
 """
 
 import fcntl
+import os
 import shlex
 import shutil
 import sys
@@ -291,9 +292,14 @@ def run(
     """Bring a job up to date: reuse it where the rule says so, else do it.
 
     resume: go on from what an interrupted job left; otherwise start afresh. options: what a stage may do beside its
-    work; with any of them it runs even where it is up to date. Raises UserError where an input is missing, Interrupted
-    on Ctrl-C.
+    work; with any of them it runs even where it is up to date. Raises UserError where an input is missing or several
+    processes were started at once, Interrupted on Ctrl-C.
     """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # all but one would wait for the lock, and that one for them
+        raise UserError(
+            f"{job.name} is the work of one process: start it without torchrun, under which "
+            "igsearch.training.trainer.train alone can be called"
+        )
     plan = Plan(job, layout)
     with locked(plan.work.with_suffix(".lock"), say):
         why = plan.stale()

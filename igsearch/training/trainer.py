@@ -307,7 +307,8 @@ def _processes() -> int:
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     if processes == 1 and torch.cuda.device_count() > 1:
         raise UserError(
-            "several GPUs are visible to one process; use torchrun --nproc_per_node N or set CUDA_VISIBLE_DEVICES"
+            "several GPUs are visible to one process; set CUDA_VISIBLE_DEVICES to one, or call this function under "
+            "torchrun --nproc_per_node N"
         )
     return processes
 

@@ -267,6 +267,14 @@ def test_two_processes_never_do_the_same_job_at_once(here: Path) -> None:
     assert reused == [False, True]
 
 
+def test_torchrun_is_refused_as_its_processes_would_wait_for_each_other(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="world is the work of one process: start it without torchrun"):
+        rule.run(WORLD, layout.of(small()))
+
+
 @pytest.mark.parametrize(("key", "value"), [("train.steps", 80), ("methods.ig_search.alpha", 0.3), ("retrieval.k", 1)])
 def test_settings_are_found_by_dotted_key(key: str, value: float) -> None:
     assert rule.setting(Config(), key) == value
