@@ -5,6 +5,8 @@ next attempt begins with everything before it in view; nothing is said of whethe
 as many turns as an episode of one attempt, the last without retrieval; the token budget is that of the whole response.
 """
 
+from functools import cache
+
 from igsearch.config import RolloutConfig
 from igsearch.policy import generate
 from igsearch.policy.base import Policy
@@ -19,7 +21,7 @@ class Attempts:
         self._count = config.attempts
         self._turns = config.attempt_turns or config.max_searches + 1
         self._end_ids = generate.eos_ids(policy)
-        self._reflection = reflection_ids(policy, config) if config.attempts > 1 else []
+        self._reflection = cache(lambda question: reflection_ids(policy, question, config))
 
     def now(self, episode: Episode) -> int:
         """The number of the attempt that is being made."""
@@ -37,8 +39,9 @@ class Attempts:
 
     def reflection(self, episode: Episode) -> list[int]:
         """What the environment writes between two attempts. An end of turn that the policy wrote stands for its own."""
-        ended = episode.response_ids[-1:] == self._reflection[:1] and episode.response_ids[-1] in self._end_ids
-        return self._reflection[1:] if ended else self._reflection
+        ids = self._reflection(episode.question.text)
+        ended = episode.response_ids[-1:] == ids[:1] and ids[0] in self._end_ids
+        return ids[1:] if ended else ids
 
     def fill(self, episode: Episode) -> None:
         """Attempts that an early end left out, or broke off, have no answer."""

@@ -12,7 +12,7 @@ passages stand in information tags, and nothing is refined.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from igsearch.config import RolloutConfig
@@ -23,7 +23,7 @@ _SLOT = re.compile(r"\[\[slot:(\w+)\]\]")
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """The fixed texts of a prompt style: `{question}` is a slot of `agent`; the others are written as they stand.
+    """The fixed texts of a prompt style: `{question}` is a slot of `agent` and `reflection`, the others have none.
 
     `chat` puts prompts through the tokenizer's chat template, where it has one. `forced_answer` is what turns any state
     of a rollout into the beginning of an answer: it ends the reasoning and opens the answer tag.
@@ -135,7 +135,7 @@ STYLES: Mapping[str, Style] = {
         documents_open="<documents>",
         documents_close="</documents>",
         correction="",
-        reflection="<reflect>",
+        reflection="<reflect>{question}",
         forced_answer="<answer>",
     ),
     "tiny_search_r1": Style(
@@ -144,7 +144,7 @@ STYLES: Mapping[str, Style] = {
         documents_open="<information>",
         documents_close="</information>",
         correction="",
-        reflection="<reflect>",
+        reflection="<reflect>{question}",
         forced_answer="<answer>",
     ),
     "autorefine": Style(
@@ -208,14 +208,23 @@ def message_ids(policy: Policy, message: str, values: Mapping[str, Sequence[int]
     With `chat` the message is what the user says to the tokenizer's chat template; where there is none, as without
     `chat`, it stands as it is after the beginning-of-sequence token, if any.
     """
-    slotted = message
-    for name in values:
-        slotted = slotted.replace(f"{{{name}}}", f"[[slot:{name}]]")
-    templated = chat and bool(policy.tokenizer.chat_template)
-    ids = [] if templated else _first_ids(policy)
-    for place, part in enumerate(_SLOT.split(_conversation(policy, slotted) if templated else slotted)):
-        ids += values[part] if place % 2 else trusted_ids(policy, part)
-    return ids
+    slotted = _slotted(message, values)
+    if chat and policy.tokenizer.chat_template:
+        return _fill(policy, _conversation(policy, slotted), values)
+    return [*_first_ids(policy), *_fill(policy, slotted, values)]
+
+
+def _slotted(text: str, names: Iterable[str]) -> str:
+    """`text` with places for untrusted texts that no chat template changes."""
+    for name in names:
+        text = text.replace(f"{{{name}}}", f"[[slot:{name}]]")
+    return text
+
+
+def _fill(policy: Policy, slotted: str, values: Mapping[str, Sequence[int]]) -> list[int]:
+    """The ids of trusted text, and in its places those of `values`."""
+    parts = enumerate(_SLOT.split(slotted))
+    return [i for place, part in parts for i in (values[part] if place % 2 else trusted_ids(policy, part))]
 
 
 def question_ids(policy: Policy, text: str) -> list[int]:
@@ -233,15 +242,13 @@ def prompt_ids(policy: Policy, question: str, config: RolloutConfig) -> list[int
 _ANSWERED = "[[answered]]"
 
 
-def reflection_ids(policy: Policy, config: RolloutConfig) -> list[int]:
+def reflection_ids(policy: Policy, question: str, config: RolloutConfig) -> list[int]:
     """What stands between two attempts: in a chat the end of the assistant's message and another one of the user."""
-    style = STYLES[config.prompt]
-    if not style.chat:
-        return trusted_ids(policy, style.reflection)
-    if not policy.tokenizer.chat_template:
-        return trusted_ids(policy, f"\n\n{style.reflection}\n\n")
-    turns = [("user", "?"), ("assistant", _ANSWERED), ("user", style.reflection)]
-    text = policy.tokenizer.apply_chat_template(
-        [{"role": role, "content": content} for role, content in turns], tokenize=False, add_generation_prompt=True
-    )
-    return trusted_ids(policy, str(text).rpartition(_ANSWERED)[2])
+    style, values = STYLES[config.prompt], {"question": question_ids(policy, question)}
+    text = _slotted(style.reflection, values)
+    if style.chat and policy.tokenizer.chat_template:
+        turns = [("user", "?"), ("assistant", _ANSWERED), ("user", text)]
+        messages = [{"role": role, "content": content} for role, content in turns]
+        conversation = policy.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        return _fill(policy, str(conversation).rpartition(_ANSWERED)[2], values)
+    return _fill(policy, f"\n\n{text}\n\n" if style.chat else text, values)

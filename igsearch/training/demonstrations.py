@@ -190,7 +190,7 @@ class Writer:
         self._tags = {
             kind: (trusted_ids(policy, open_tag(kind)), trusted_ids(policy, close_tag(kind))) for kind in SpanKind
         }
-        self._reflection = reflection_ids(policy, self._config[REFINING])
+        self._reflection = cache(lambda text: reflection_ids(policy, text, self._config[REFINING]))
         self._observed: dict[tuple[str, ...], list[int]] = {}
 
     def write(self, lesson: Lesson) -> Example:
@@ -204,7 +204,7 @@ class Writer:
         """The parts of all attempts, and whether the policy writes them."""
         for place, attempt in enumerate(lesson.attempts):
             if place:
-                yield self._reflection, False
+                yield self._reflection(attempt.question.text), False
             for step in attempt.steps:
                 yield from self._step(step, lesson.protocol)
             yield self._block(SpanKind.ANSWER, attempt.answer), True

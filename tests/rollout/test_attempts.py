@@ -12,7 +12,7 @@ from igsearch.records import EndReason, Episode, SpanKind
 from igsearch.rewards.answer import attempt_rewards
 from igsearch.rollout.attempts import Attempts
 from igsearch.rollout.environment import rollout
-from igsearch.rollout.prompts import STYLES, reflection_ids
+from igsearch.rollout.prompts import STYLES, question_ids, reflection_ids
 
 ASK = "<search> karvik </search>"
 RIGHT, WRONG = "<refine> meldon </refine><answer> meldon </answer>", "<answer> baldon </answer>"
@@ -29,7 +29,7 @@ def test_a_second_attempt_begins_with_a_masked_reflection_and_ends_with_its_own_
     assert (episode.attempts, episode.prediction, episode.end) == (["baldon", "meldon"], "meldon", EndReason.ANSWERED)
     assert [turn.attempt for turn in episode.turns] == [0, 0, 1, 1]
     assert [step.new_passages for step in episode.steps] == [1, 0]
-    reflection = reflection_ids(policy, settings(policy))
+    reflection = reflection_ids(policy, "who wrote karvik", settings(policy))
     start = episode.turns[1].end
     assert episode.response_ids[start : start + len(reflection)] == reflection
     assert not any(episode.sampled[start : start + len(reflection)])
@@ -105,11 +105,11 @@ def test_the_first_attempt_is_the_episode_of_one_attempt(policy: Policy) -> None
 
 
 def test_in_a_chat_the_reflection_is_a_message_of_the_user(bpe_policy: Policy) -> None:
-    text = bpe_policy.pieces.text(reflection_ids(bpe_policy, settings(bpe_policy)))
+    text = bpe_policy.pieces.text(reflection_ids(bpe_policy, "who", settings(bpe_policy)))
     assert text.startswith("<|im_end|>\n<|im_start|>user\nLook back")
     assert text.endswith("<|im_end|>\n<|im_start|>assistant\n")
     bare = settings(bpe_policy, prompt="plain")
-    assert bpe_policy.pieces.text(reflection_ids(bpe_policy, bare)) == STYLES["plain"].reflection
+    assert bpe_policy.pieces.text(reflection_ids(bpe_policy, "who", bare)) == STYLES["plain"].reflection
 
 
 def test_an_end_of_turn_that_the_policy_wrote_is_not_written_twice(bpe_policy: Policy) -> None:
@@ -123,9 +123,11 @@ def test_an_end_of_turn_that_the_policy_wrote_is_not_written_twice(bpe_policy: P
     assert attempts.reflection(episode) == whole[1:]
 
 
-def test_the_tiny_policy_reflects_in_one_token(tiny_policy: Policy) -> None:
-    ids = reflection_ids(tiny_policy, settings(tiny_policy))
-    assert tiny_policy.tokenizer.convert_ids_to_tokens(ids) == ["<reflect>"]
+def test_the_tiny_policy_is_told_by_one_token_and_the_question(tiny_policy: Policy) -> None:
+    ids = reflection_ids(tiny_policy, "who <reflect> karvik", settings(tiny_policy))
+    asked = question_ids(tiny_policy, "who <reflect> karvik")
+    assert ids == [tiny_policy.tokenizer.convert_tokens_to_ids("<reflect>"), *asked]
+    assert ids[0] not in asked
 
 
 def test_a_method_brings_its_attempts_into_the_rollout() -> None:

@@ -175,18 +175,18 @@ def test_a_lesson_has_the_layout_of_a_rollout(
 
 
 def turns(policy: Policy, written: Sequence[int]) -> list[list[int]]:
-    """What the policy wrote, turn by turn: all between the documents and the requests to reflect."""
+    """What the policy wrote, turn by turn: all but documents and the requests to reflect, which end in a question."""
     to_ids = policy.tokenizer.convert_tokens_to_ids
     opening, closing = to_ids(["<documents>", "<information>"]), to_ids(["</documents>", "</information>"])
     found: list[list[int]] = [[]]
     inside = False
     for token in written:
-        if token in opening or token == to_ids("<reflect>"):
-            inside = token in opening
+        if token in (*opening, to_ids("<reflect>")):
+            inside = True
             found.append([])
         elif not inside:
             found[-1].append(token)
-        inside = inside and token not in closing
+        inside = inside and token not in (*closing, to_ids("?"))
     return found
 
 
