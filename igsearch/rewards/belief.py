@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from igsearch.methods import IgpoConfig
 from igsearch.policy.base import Policy
-from igsearch.records import Episode, SpanKind
+from igsearch.records import EndReason, Episode, SpanKind
 from igsearch.rewards.likelihood import Ids, Likelihood
 
 
@@ -35,10 +35,13 @@ def _contexts(episode: Episode, scaffold: Ids) -> list[Ids]:
 
 
 def beliefs(policy: Policy, episodes: Sequence[Episode], scaffold: str, config: IgpoConfig) -> list[Beliefs]:
-    """The beliefs of each episode; none where the question has no gold answer. `scaffold` is trusted text."""
+    """The beliefs of each episode; none without a gold answer or where the retriever failed. `scaffold` is trusted."""
     opening = tuple(policy.tokenizer.encode(scaffold, add_special_tokens=False, split_special_tokens=False))
     golds = [tuple(policy.encode(f" {each.question.answers[0]}")) if each.question.answers else () for each in episodes]
-    contexts = [_contexts(each, opening) if gold else [] for each, gold in zip(episodes, golds, strict=True)]
+    contexts = [
+        _contexts(each, opening) if gold and each.end is not EndReason.RETRIEVER_FAILED else []
+        for each, gold in zip(episodes, golds, strict=True)
+    ]
     rows = [(context, gold) for each, gold in zip(contexts, golds, strict=True) for context in each]
     scores = iter(Likelihood(policy, config.max_context, config.batch_size)(rows))
     measured = [[next(scores) for _ in each] for each in contexts]

@@ -7,7 +7,7 @@ import torch
 
 from igsearch.methods import METHODS, IgpoConfig
 from igsearch.policy.base import Policy
-from igsearch.records import Episode
+from igsearch.records import EndReason, Episode
 from igsearch.rewards import likelihood
 from igsearch.rewards.belief import Beliefs, beliefs, diagnostics
 from igsearch.rewards.signals import measure
@@ -74,9 +74,10 @@ def test_a_context_keeps_its_last_tokens(policy: Policy, episodes: list[Episode]
     assert len(values) == 1
 
 
-def test_no_gold_answer_no_belief(policy: Policy, episodes: list[Episode]) -> None:
+def test_no_gold_answer_or_a_failed_retriever_no_belief(policy: Policy, episodes: list[Episode]) -> None:
     episodes[0].question = replace(episodes[0].question, answers=())
-    assert beliefs(policy, episodes, scaffold(policy), CONFIG)[0] == Beliefs()
+    episodes[1].end = EndReason.RETRIEVER_FAILED
+    assert beliefs(policy, episodes, scaffold(policy), CONFIG)[:2] == [Beliefs(), Beliefs()]
     assert diagnostics([Beliefs()]) == {}
 
 

@@ -23,10 +23,12 @@ def free_port() -> int:
 
 @pytest.mark.slow
 def test_two_processes_train_as_one(train: Train, taught: Policy, tmp_path: Path) -> None:
-    alone = train("ig_search_shared", steps=2, beta=0.05, validation_questions=4, validate_every=1)
+    """Also of the random control, which moves gains from one end of the batch to the other."""
+    method = "ig_search_shared_random"
+    alone = train(method, steps=2, beta=0.05, validation_questions=4, validate_every=1)
     save_policy(taught, tmp_path / "taught")
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port"]
-    command = [*launcher, str(free_port()), str(SCRIPT), str(tmp_path / "taught"), str(tmp_path / "two")]
+    command = [*launcher, str(free_port()), str(SCRIPT), method, str(tmp_path / "taught"), str(tmp_path / "two")]
     subprocess.run(command, env={**os.environ, "PYTHONPATH": str(SCRIPT.parents[1])}, check=True, timeout=300)
     together = Trained(taught, tmp_path / "two").measured()
     assert [step for step, _ in together] == [0, 1, 2]

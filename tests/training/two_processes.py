@@ -1,4 +1,4 @@
-"""Started by torchrun from test_processes.py: trains the policy in the first folder, works in the second."""
+"""Started by torchrun from test_processes.py: trains a method, from the policy in one folder, in another folder."""
 
 import sys
 from pathlib import Path
@@ -12,7 +12,7 @@ from igsearch.policy.load import load_policy
 from igsearch.training import trainer
 
 
-def main(policy: str, work: str) -> None:
+def main(method: str, policy: str, work: str) -> None:
     shelf = scripted.Shelf(**batches.PASSAGES)
     config = settings(steps=2, beta=0.05, validation_questions=4, validate_every=1)
     trainer.train(
@@ -21,7 +21,7 @@ def main(policy: str, work: str) -> None:
         QUESTIONS,
         QUESTIONS,
         config,
-        "ig_search_shared",
+        method,
         0,
         Path(work),
         lambda step, metrics: None,
