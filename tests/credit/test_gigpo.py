@@ -163,3 +163,10 @@ def test_a_rollout_without_a_reward_is_in_no_statistic_and_no_state() -> None:
     three = of_turns(batch_of([1.0, math.nan, 0.0], ["qa", "qa", "qb"]), STD)
     assert three == [two[0], [0.0, 0.0], two[1]]
     assert not advantages(batch_of([1.0, math.nan], ["qq", "qq"]), STD).any()
+
+
+def test_a_lone_invalid_turn_among_equals_weighs_as_much_as_a_failure() -> None:
+    """The small penalty is the whole spread of its group, and the division blows it up."""
+    batch = batch_of([0.0] * 8, ["qab"] * 8, invalid=[(0, 0)])
+    assert of_turns(batch, with_(STD, omega=0.0))[0][0] == pytest.approx(-4.7, abs=0.01)
+    assert of_turns(batch, with_(MEAN, omega=0.0))[0][0] == pytest.approx(-0.01, abs=1e-3)
