@@ -1,7 +1,7 @@
 """Costs and the comparison at one budget, from made runs whose sums are known."""
 
 import pytest
-from conftest import evaluation
+from made_results import evaluation
 
 from igsearch.reporting.costs import at_budget, budget_table, cost_table, smallest_total, spent
 from igsearch.reporting.results import TrainingRun, group

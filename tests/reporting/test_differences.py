@@ -1,7 +1,7 @@
 """The ablation table: what is compared with what, and that pairing is by seed."""
 
 import pytest
-from conftest import evaluation
+from made_results import evaluation
 
 from igsearch.evaluation.statistics import student
 from igsearch.evaluation.store import Evaluation

@@ -2,12 +2,14 @@
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from made_results import evaluation, training_run
 
 from igsearch.evaluation.store import Evaluation
-from igsearch.reporting import plots
+from igsearch.reporting import curves, plots
 from igsearch.reporting.results import TrainingRun
 
 NAMES = ("learning_curves", "uniform_groups", "first_query_useful", "em_by_hops")
@@ -49,5 +51,26 @@ def test_without_training_and_hops_only_what_can_be_drawn_is(evaluations: list[E
 
 
 def test_smoothing_is_a_centred_mean_that_shortens_at_the_ends() -> None:
-    assert plots.smooth([0.0, 3.0, 6.0, 9.0], 3) == [1.5, 3.0, 6.0, 7.5]
-    assert plots.smooth([1.0, 2.0], 1) == [1.0, 2.0]
+    assert curves.smooth([0.0, 3.0, 6.0, 9.0], 3) == [1.5, 3.0, 6.0, 7.5]
+    assert curves.smooth([1.0, 2.0], 1) == [1.0, 2.0]
+
+
+def test_many_methods_get_a_panel_each_with_grpo_behind_them(evaluations: list[Evaluation], tmp_path: Path) -> None:
+    names = ["grpo", *(f"method_{i}" for i in range(5))]
+    runs = [training_run(name, seed, 0.5 + 0.05 * i) for i, name in enumerate(names) for seed in (0, 1)]
+    made = [evaluation(name, seed, 0.7) for name in names for seed in (0, 1)]
+    plots.write([*made, evaluations[-1]], runs, tmp_path, validation_questions=200)
+    drawn = (tmp_path / "learning_curves.svg").read_text(encoding="utf-8")
+    assert all(f"<!-- {name} -->" in drawn for name in names[1:])
+    assert "Grey: grpo." in drawn
+    by_hops = (tmp_path / "em_by_hops.svg").read_text(encoding="utf-8")
+    assert all(f"<!-- {name} -->" in by_hops for name in names)
+
+
+def test_a_curve_that_only_some_methods_log_is_drawn_for_these(training: list[TrainingRun]) -> None:
+    curve = next(each for each in curves.CURVES if each.file == "step_signal")
+    assert curves.draw(training, curve, 200, synthetic=True) is None
+    logging = replace(training[0], steps=tuple((step, {curve.metric: 0.1}) for step in range(1, 4)))
+    figure = curves.draw([logging, *training[3:]], curve, 200, synthetic=True)
+    assert figure
+    assert [line.get_label() for line in figure.axes[0].lines] == ["grpo (1 seed)"]
