@@ -76,13 +76,21 @@ def test_a_changed_output_is_made_again(here: Path) -> None:
     assert path.read_bytes() == whole
 
 
-def test_the_world_is_not_written_over_questions_of_ones_own(here: Path) -> None:
-    mine = Path("data/benchmarks/nq.jsonl")
+@pytest.mark.parametrize("name", ["data/benchmarks/nq.jsonl", "data/corpus.jsonl"])
+def test_the_world_is_not_written_over_data_of_ones_own(name: str, here: Path) -> None:
+    mine = Path(name)
     mine.parent.mkdir(parents=True)
     mine.write_text("mine", encoding="utf-8")
-    with pytest.raises(UserError, match=r"data/benchmarks holds files that are no world's, such as nq\.jsonl"):
+    with pytest.raises(UserError, match="no world's"):
         bring(WORLD, small())
     assert mine.read_text(encoding="utf-8") == "mine"
+
+
+def test_a_world_of_which_half_was_removed_is_made_again(here: Path) -> None:
+    bring(WORLD, small())
+    shutil.rmtree("data/benchmarks")
+    assert not bring(WORLD, small())[0].reused
+    assert Path("data/benchmarks/nq/test.jsonl").is_file()
 
 
 def test_a_changed_setting_is_named(here: Path) -> None:
