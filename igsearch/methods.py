@@ -48,7 +48,6 @@ class InformationGainConfig(Frozen):
         True, description="the step's refine block is part of its pair; False leaves it out everywhere"
     )
     scorer: Literal["policy", "start"] = Field("policy", description="whose log-probabilities; start: never trained")
-    permuted: bool = Field(False, description="control: the gains of the batch's scored steps change places at random")
     share_draws: bool = Field(False, description="rollouts of a group share the draws at each search index")
     score_solved_groups: bool = Field(True, description="score groups in which every rollout is right")
     contexts: Literal["ids", "text"] = Field(
@@ -127,6 +126,9 @@ class FormatConfig(Frozen):
     final: float = Field(0.1, ge=0, le=1, description="for a wrong answer in an invalid response")
     retrieval: float = Field(0.0, ge=0, le=1, description="more for a valid one whose documents hold a gold answer")
     think_first: bool = Field(False, description="a valid response begins with a think block")
+    note_after_documents: bool = Field(
+        True, description="a think or refine block follows the documents of every search of a valid response"
+    )
 
 
 class FineTuneConfig(Frozen):
@@ -182,6 +184,9 @@ class CreditConfig(Frozen):
     novelty_gate: bool = Field(False, description="IG counts as 0 where a search brought no new passage")
     route: Literal["query", "query_and_think"] = Field("query", description="the tokens of a turn that get the bonus")
     bonus_groups: Literal["all", "uniform"] = Field("all", description="uniform: only groups of equal rewards get it")
+    permuted: bool = Field(
+        False, description="control: the bonuses of the batch's scored steps change places at random"
+    )
     igpo: IgpoConfig | None = None
     gigpo: GigpoConfig | None = None
     step_reward: StepRewardKind | None = Field(None, description="what each search step is rewarded for, if anything")

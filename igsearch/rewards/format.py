@@ -9,9 +9,10 @@ with nothing but white space between them. Source: the third version of Search-R
 0.2, final 0.1, retrieval 0; `documents` is what it calls information.
 
 Deviations. The original demands exactly one think block before each search and answer; here a refine block can take its
-place, several blocks may stand there, and the first place may be empty unless `think_first`. Blocks are known from the
-time they were written, not found in the text: a tag in a document is no tag. Only the response is read, where the
-original also finds the two example answers of its prompt; and a hit is a gold answer as whole words.
+place, several blocks may stand there, the first place may be empty unless `think_first`, and so may the others where
+`note_after_documents` is off. Blocks are known from the time they were written, not found in the text: a tag in a
+document is no tag. Only the response is read, where the original also finds the two example answers of its prompt; and
+a hit is a gold answer as whole words.
 """
 
 import re
@@ -28,8 +29,6 @@ _LETTERS: Mapping[SpanKind, str] = {
     SpanKind.DOCUMENTS: "d",
     SpanKind.ANSWER: "a",
 }
-_FREE = re.compile(r"[tr]*(sd[tr]+)*a")
-_THINK_FIRST = re.compile(r"t[tr]*(sd[tr]+)*a")
 
 
 def is_valid(episode: Episode, config: FormatConfig) -> bool:
@@ -37,7 +36,12 @@ def is_valid(episode: Episode, config: FormatConfig) -> bool:
     if episode.end is not EndReason.ANSWERED or not all(turn.valid and turn.tidy for turn in episode.turns):
         return False
     letters = "".join(_LETTERS[span.kind] for span in episode.spans)
-    return (_THINK_FIRST if config.think_first else _FREE).fullmatch(letters) is not None
+    return re.fullmatch(_machine(config), letters) is not None
+
+
+def _machine(config: FormatConfig) -> str:
+    first, after = "t" if config.think_first else "", "+" if config.note_after_documents else "*"
+    return f"{first}[tr]*(sd[tr]{after})*a"
 
 
 def _retrieved(episode: Episode) -> bool:

@@ -6,7 +6,7 @@ from igsearch.benchmarks.paragraphs import gold_texts
 from igsearch.config import Config
 from igsearch.errors import UserError
 from igsearch.inference import require
-from igsearch.methods import FineTuneConfig
+from igsearch.methods import FineTuneConfig, FormatConfig
 from igsearch.records import Question
 
 GROUPS_OF_ONE = ("reinforce",)
@@ -14,6 +14,9 @@ GROUPS_OF_ONE = ("reinforce",)
 
 STEP_REWARD_OF = {"cw_grpo": "evidence", "stepsearch_reward": "stepsearch"}
 """The rules that need a step reward, and which they were made for."""
+
+UNSHOWN = {"tiny": ("think_first",), "tiny_search_r1": ("think_first", "note_after_documents")}
+"""What a valid response of `search_r1_format` cannot be asked for, by prompt style."""
 
 
 def check(config: Config, name: str, questions: Sequence[Question]) -> None:
@@ -46,11 +49,25 @@ def check(config: Config, name: str, questions: Sequence[Question]) -> None:
             f"method {name}: its step reward compares with gold paragraphs, and none of the {len(questions)} training "
             "questions has any; train on hotpotqa, 2wikimultihopqa or musique (data.train), from files that hold them"
         )
+    if method.permuted and method.rule != "ig_search":
+        raise UserError(f"method {name}: permuted is the random control of the rule ig_search, not of {method.rule}")
     if method.reward == "search_r1_format" and config.rollout.attempts > 1:
         raise UserError(
             f"method {name}: the reward search_r1_format judges a response with one attempt, and here it has "
             f"{config.rollout.attempts}; choose another methods.{name}.reward"
         )
+    if method.reward == "search_r1_format":
+        _check_format(name, method.search_r1_format or FormatConfig(), config.rollout.prompt)
+
+
+def _check_format(name: str, form: FormatConfig, prompt: str) -> None:
+    """The tiny policy is shown no thoughts, and in the tags of Search-R1 no refine blocks either."""
+    for setting in UNSHOWN.get(prompt, ()):
+        if getattr(form, setting):
+            raise UserError(
+                f"method {name}: no response in the style {prompt} could be valid with "
+                f"methods.{name}.search_r1_format.{setting}=true; set it to false"
+            )
 
 
 def _check_fine_tuning(name: str, settings: FineTuneConfig, questions: Sequence[Question]) -> None:

@@ -59,6 +59,13 @@ def test_think_first_demands_a_think_block_at_the_beginning(policy: Policy, scri
     assert is_valid(played(policy, script), THINK_FIRST) == script.startswith("<think>")
 
 
+def test_the_note_after_documents_can_be_left_out_where_the_protocol_has_none(policy: Policy) -> None:
+    bare = WEIGHTS.model_copy(update={"note_after_documents": False})
+    assert is_valid(played(policy, INVALID[0]), bare)
+    assert [is_valid(played(policy, script), bare) for script in VALID] == [True] * len(VALID)
+    assert not any(is_valid(played(policy, script), bare) for script in INVALID[1:])
+
+
 def test_valid_and_wrong_is_structure_and_more_where_a_gold_answer_was_found(policy: Policy) -> None:
     wrong = "<refine> in </refine><answer> torras </answer>"
     assert reward(policy, f"<search> balvik </search>|{wrong}") == pytest.approx(0.2)

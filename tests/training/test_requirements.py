@@ -50,3 +50,14 @@ def test_stepsearch_needs_gold_paragraphs() -> None:
     with pytest.raises(UserError, match="none of the 1 training questions has any") as error:
         requirements.check(build({}), "stepsearch_reward", [plain])
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "setting"),
+    [("tiny", "think_first"), ("tiny_search_r1", "think_first"), ("tiny_search_r1", "note_after_documents")],
+)
+def test_a_format_that_no_response_could_have_is_refused(prompt: str, setting: str) -> None:
+    form = {"think_first": False, "note_after_documents": False, setting: True}
+    config = build({"rollout": {"prompt": prompt}, "methods": {"search_r1_format": {"search_r1_format": form}}})
+    with pytest.raises(UserError, match=f"{setting}=true"):
+        requirements.check(config, "search_r1_format", [])
