@@ -1,8 +1,12 @@
 """What a credit rule sees: one row per rollout, with the units inside it. No model, no text but the anchors."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
+
+Place = tuple[int, int]
+"""A search step of a batch: its row, and its place in that row's units."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,7 @@ class CreditBatch:
     tokens the policy sampled. units: for each row its search steps in order. turns: for each row its turns in order.
     first_belief: for each row the belief before any turn, None where it was not measured. attempt_rewards: for each row
     the outcome reward of each of its attempts. answered: for each row whether it gave a complete answer.
+    exchange: in a random control (credit/control.py) for each scored step the one whose bonus it gets.
     """
 
     uids: tuple[str, ...]
@@ -61,3 +66,4 @@ class CreditBatch:
     first_belief: tuple[float | None, ...] = field(default=())
     attempt_rewards: tuple[tuple[float, ...], ...] = field(default=())
     answered: tuple[bool, ...] = field(default=())
+    exchange: Mapping[Place, Place] = field(default_factory=dict)

@@ -25,11 +25,8 @@ import torch
 
 from igsearch.credit import grpo
 from igsearch.credit.advantage import groups_of
-from igsearch.credit.batch import CreditBatch, Unit
+from igsearch.credit.batch import CreditBatch, Place, Unit
 from igsearch.methods import CreditConfig, StabiliserConfig
-
-Place = tuple[int, int]
-"""A search step: its row, and its place in that row's units."""
 
 Values = dict[Place, float]
 """A value for each scored search step."""
@@ -85,10 +82,11 @@ def _means(batch: CreditBatch, values: Values, config: CreditConfig) -> Values:
 
 
 def credited(batch: CreditBatch, config: CreditConfig) -> Values:
-    """The stabilised value of each scored step, before alpha and the division by the query's length."""
+    """The stabilised value that each scored step gets, before alpha and the division by the query's length."""
     values = _raw(batch, config.novelty_gate)
     scales, means = _scales(batch, values, config), _means(batch, values, config)
-    return {key: stabilise((values[key] - means[key]) / scales[key], config.stabiliser) for key in values}
+    own = {key: stabilise((values[key] - means[key]) / scales[key], config.stabiliser) for key in values}
+    return {key: own[batch.exchange.get(key, key)] for key in own}
 
 
 def _uniform_rows(batch: CreditBatch) -> set[int]:
