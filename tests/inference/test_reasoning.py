@@ -11,6 +11,7 @@ from igsearch.policy import generate
 from igsearch.policy.base import Policy, Session
 from igsearch.records import EndReason, Episode, SpanKind
 from igsearch.rollout.prompts import trusted_ids
+from igsearch.rollout.transcript import trajectory
 
 SHELF = {"karvik": "karvik is by meldon", "torras": "torras was born in baldon"}
 Play = Callable[..., list[Episode]]
@@ -173,6 +174,9 @@ def test_search_o1_counts_the_tokens_of_the_distillate_and_injects_none(bpe_poli
     assert (aside.step, bpe_policy.pieces.text(aside.ids)) == (0, "meldon")
     assert episode.sampled_tokens == sum(episode.sampled) + len(aside.ids)
     assert "meldon" not in _text(bpe_policy, episode, sampled=True)
+    (told,) = trajectory(episode, bpe_policy)["asides"]
+    assert (told["step"], told["text"]) == (0, "meldon")
+    assert "karvik is by meldon" in told["prompt"]
 
 
 def test_search_o1_says_so_where_nothing_was_distilled(bpe_policy: Policy, play: Play) -> None:
