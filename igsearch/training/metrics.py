@@ -72,21 +72,32 @@ def rollout_metrics(episodes: Sequence[Episode], rewards: Sequence[float]) -> Me
         "length/sampled": statistics.fmean(episode.sampled_tokens for episode in episodes),
     }
     ends = {f"end/{reason.value}": _share([episode.end is reason for episode in episodes]) for reason in EndReason}
-    return metrics | ends
+    return metrics | ends | _by_attempt("reward/em", [episodes[row] for row in valid])
+
+
+def _by_attempt(name: str, episodes: Sequence[Episode]) -> Metrics:
+    """`<name>_attempt_<n>`, n from 1: EM of the answers of each attempt, where there are several."""
+    columns = zip(*([_right(episode, each) for each in episode.attempts] for episode in episodes), strict=True)
+    return {f"{name}_attempt_{n}": statistics.fmean(column) for n, column in enumerate(columns, start=1)}
+
+
+def _right(episode: Episode, prediction: str | None) -> float:
+    return exact_match(prediction, episode.question.answers)
 
 
 def _em(episode: Episode) -> float:
-    return exact_match(episode.prediction, episode.question.answers)
+    return _right(episode, episode.prediction)
 
 
 def validation_metrics(episodes: Sequence[Episode]) -> Metrics:
-    """Greedy EM (overall, `em/<benchmark>`, `em/hops_<n>`) and the share of useful first queries, over questions.
+    """Greedy EM (overall, by attempt, `em/<benchmark>`, `em/hops_<n>`) and the share of useful first queries.
 
     Questions on which the retriever failed are left out of these and counted: `retriever_failed`.
     """
     failed = [episode.end is EndReason.RETRIEVER_FAILED for episode in episodes]
     values: dict[str, list[float]] = {"retriever_failed": [float(sum(failed))]}
-    for episode in (episode for episode, broken in zip(episodes, failed, strict=True) if not broken):
+    answered = [episode for episode, broken in zip(episodes, failed, strict=True) if not broken]
+    for episode in answered:
         useful = first_query_useful(episode)
         if useful is not None:
             values.setdefault("first_query_useful", []).append(float(useful))
@@ -94,7 +105,8 @@ def validation_metrics(episodes: Sequence[Episode]) -> Metrics:
         names = ["em", f"em/{question.benchmark}", *([f"em/hops_{question.hops}"] if question.hops else [])]
         for name in names:
             values.setdefault(name, []).append(_em(episode))
-    return {f"validation/{name}": statistics.fmean(group) for name, group in sorted(values.items())}
+    means = {f"validation/{name}": statistics.fmean(group) for name, group in sorted(values.items())}
+    return means | _by_attempt("validation/em", answered)
 
 
 class History:
