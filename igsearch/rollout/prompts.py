@@ -92,7 +92,7 @@ _PLAIN_REFLECTION = """
 
 _PLAIN_CORRECTION = "\n<think> I have to write a search or the answer now. </think>\n"
 
-_FORCED_ANSWER = "\n<think> That is enough information to answer the question now. </think>\n<answer>"
+_FORCED_ANSWER = "<think> That is enough information to answer the question now. </think>\n<answer>"
 
 _CORRECTION = """
 That holds no complete search and no complete answer. Write <search> query </search> to look something up, or \
