@@ -108,7 +108,7 @@ class RolloutConfig(Frozen):
 class WarmStartConfig(Frozen):
     """Supervised training on imperfect demonstrations, so that formats are known and queries are bad."""
 
-    steps: PositiveInt = 2000
+    steps: PositiveInt = 2500
     batch_size: PositiveInt = 32
     learning_rate: PositiveFloat = 4e-3
     right_relation: float = Field(0.8, ge=0, le=1)
@@ -116,7 +116,7 @@ class WarmStartConfig(Frozen):
     right_entity: float = Field(0.8, ge=0, le=1)
     early_stop: float = Field(0.2, ge=0, le=1)
     forced_answer: float = Field(0.5, ge=0, le=1, description="share cut and continued with the gold answer")
-    forced_at_question: float = Field(0.1, ge=0, le=1, description="share of the cuts that come before any search")
+    forced_at_question: float = Field(0.05, ge=0, le=1, description="share of the cuts that come before any search")
     reflection: float = Field(0.1, ge=0, le=1, description="share of whole ones with further attempts after a request")
     information_tags: float = Field(0.1, ge=0, le=1, description="share in the tags of Search-R1, without a refine")
     seed: int = 0
