@@ -61,3 +61,22 @@ def test_a_format_that_no_response_could_have_is_refused(prompt: str, setting: s
     config = build({"rollout": {"prompt": prompt}, "methods": {"search_r1_format": {"search_r1_format": form}}})
     with pytest.raises(UserError, match=f"{setting}=true"):
         requirements.check(config, "search_r1_format", [])
+
+
+def test_a_rule_needs_the_settings_that_bear_its_name() -> None:
+    for rule, setting in (("igpo", "igpo"), ("ig_search", "information_gain")):
+        with pytest.raises(UserError, match=rf"method mine: the rule {rule} needs methods\.mine\.{setting}"):
+            requirements.check(build({"methods": {"mine": {"rule": rule}}}), "mine", [])
+        requirements.check(build({"methods": {"mine": {"rule": rule, setting: {}}}}), "mine", [])
+
+
+def test_the_random_control_is_one_of_ig_search() -> None:
+    config = build({"methods": {"grpo": {"permuted": True}, "ig_search": {"permuted": True}}})
+    with pytest.raises(UserError, match="permuted is the random control of the rule ig_search, not of grpo"):
+        requirements.check(config, "grpo", [])
+    requirements.check(config, "ig_search", [])
+
+
+def test_pairs_that_depend_on_the_rollout_cannot_be_shared() -> None:
+    with pytest.raises(UserError, match="come from other questions, not from sibling"):
+        build({"methods": {"ig_search_shared": {"information_gain": {"pool_scope": "sibling"}}}})

@@ -98,3 +98,15 @@ def test_an_episode_whose_retriever_failed_teaches_nothing(bpe: Policy) -> None:
     assert broken[0].sampled_tokens > 0
     assert not token_batch(broken, 0).loss_mask_BL.any()
     assert not credit_batch(broken, [float("nan")]).loss_mask_BL.any()
+
+
+def test_thoughts_of_a_search_are_those_of_its_own_turn(bpe: Policy, episodes: list[Episode]) -> None:
+    batch = credit_batch(episodes, [0.0] * len(episodes))
+    thoughts = [
+        [bpe.pieces.text(episode.response_ids[position] for position in unit.think).strip() for unit in units]
+        for episode, units in zip(episodes, batch.units, strict=True)
+    ]
+    assert [[("who" in text) for text in row] for row in thoughts[:2]] == [[True], [False, True]]
+    assert not any(any(row) for row in thoughts[3:])
+    for units, sampled in zip(batch.units, batch.loss_mask_BL, strict=True):
+        assert all(bool(sampled[position]) for unit in units for position in unit.think)
