@@ -5,10 +5,10 @@
 It ends when a sentence says the answer, or when `rollout.max_searches` retrievals are made, that of the question
 included. See `opened` for where an answer ends.
 
-Deviations: passages stay where they were found, between the sentences, so that the context only grows; the paper
-collects them above the chain of thought and prompts anew. The chain itself gives the answer, where the paper lets a
-reader answer from the collected passages. A sentence ends with its thought tag, at a line break, or at a full stop
-after a word or year; abbreviations of up to two letters end none.
+Deviations: passages stay where they were found, between the sentences, so that the context only grows, and the question
+is repeated after each block of them; the paper collects them above question and chain and prompts anew. The chain
+itself gives the answer, where the paper lets a reader answer from the collected passages. Where a sentence ends stands
+in `turns`.
 """
 
 import re
@@ -16,34 +16,36 @@ from collections.abc import Sequence
 
 from igsearch.config import Config
 from igsearch.inference.opened import answer_opened
-from igsearch.inference.turns import THOUGHT_ENDS, Turns, begin, prompt_text, retagged, sessions
+from igsearch.inference.turns import SENTENCE_ENDS, THOUGHT_ENDS, Turns, begin, prompt_text, retagged, sessions
 from igsearch.policy.base import Policy
 from igsearch.records import EndReason, Episode, Question
 from igsearch.retrieval.base import Retriever
+from igsearch.rollout.prompts import question_ids
 from igsearch.rollout.protocol import observation
 
-_SENTENCE_ENDS = re.compile(
-    THOUGHT_ENDS.pattern + rb"|(?<=\S)[^\S\n]*\n|(?<=[A-Za-z\x80-\xff]{3})[.!?]|(?<=[0-9]{4})[.!?]|(?<=[)\]\"'])[.!?]"
-)
+_SENTENCE_ENDS = re.compile(THOUGHT_ENDS.pattern + b"|" + SENTENCE_ENDS)
 _SAYS_THE_ANSWER = re.compile(r"\banswer\s*(?:is\b|:)", re.IGNORECASE)
 
 _EXAMPLES = """Answer the last question. Documents stand between <documents> and </documents>. After them write one \
-sentence of reasoning between <think> and </think>: what the documents say, or what is still missing. New documents \
-are found with your sentence. When you know the answer, say so in your sentence; then the answer itself, in one to \
-five words, stands between <answer> and </answer>.
+sentence of reasoning between <think> and </think>: what the documents say about the question, or what is still \
+missing. New documents are found with your sentence. When you know the answer, say so in your sentence; then the \
+answer itself, in one to five words, stands between <answer> and </answer>.
 
 Question: In which country was the director of Solaris born?
 <documents>Doc 1(Title: Solaris (1972 film)) Solaris is a film directed by Andrei Tarkovsky.
 </documents>
+Question: In which country was the director of Solaris born?
 <think>The film Solaris was directed by Andrei Tarkovsky.</think>
 <documents>Doc 1(Title: Andrei Tarkovsky) Tarkovsky was born in Zavrazhye in the Soviet Union.
 </documents>
+Question: In which country was the director of Solaris born?
 <think>Andrei Tarkovsky was born in the Soviet Union, so the answer is the Soviet Union.</think>
 <answer>the Soviet Union</answer>
 
 Question: Who painted the Night Watch?
 <documents>Doc 1(Title: The Night Watch) The Night Watch is a painting of 1642 by Rembrandt van Rijn.
 </documents>
+Question: Who painted the Night Watch?
 <think>Rembrandt van Rijn painted the Night Watch, so the answer is Rembrandt van Rijn.</think>
 <answer>Rembrandt van Rijn</answer>
 
@@ -75,8 +77,15 @@ def _reason(turns: Turns, retriever: Retriever) -> None:
         found = turns.search(retriever, queries)
         seen = {row: observation(turns.policy, hits, rollout) for row, hits in found.items()}
         rows = [row for row, hits in found.items() if turns.show(row, queries[row], hits, seen[row])]
+        turns.inject({row: _question(turns, row) for row in rows})
         said = turns.think(rows, _SENTENCE_ENDS, rollout.max_turn_tokens)
         queries = {row: sentence for row, sentence in said.items() if _asks_on(turns.episodes[row], sentence)}
+
+
+def _question(turns: Turns, row: int) -> list[int]:
+    """The question once more, between documents and sentence, where the paper's prompt has it."""
+    asked = question_ids(turns.policy, turns.episodes[row].question.text)
+    return [*turns.ids("Question: "), *asked, *turns.ids("\n")]
 
 
 def _asks_on(episode: Episode, sentence: str) -> bool:

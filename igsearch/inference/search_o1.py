@@ -7,8 +7,8 @@ Raw documents never stand in the reasoning context. Generation with the document
 tokens count as sampled, and the transcript shows it. The reasoning ends with `</think>`, with a turn that searches
 nothing, or after `rollout.max_searches` searches and one more turn. See `opened` for where an answer ends.
 
-Deviations: our tags; the environment opens the thought and the answer. The distillate ends at `</refine>` or with its
-first line. At most `max_turn_tokens` are written in each turn and in each distillate.
+Deviations: our tags; the environment opens the thought, the distillate and the answer. A distillate is one sentence (as
+in `turns`), where the paper's may reason at length. Each turn and each distillate has at most `max_turn_tokens`.
 """
 
 import re
@@ -17,7 +17,17 @@ from dataclasses import replace
 
 from igsearch.config import Config
 from igsearch.inference.opened import answer_opened
-from igsearch.inference.turns import THOUGHT_ENDS, Turns, Written, begin, prompt_text, retagged, sessions, write
+from igsearch.inference.turns import (
+    SENTENCE_ENDS,
+    THOUGHT_ENDS,
+    Turns,
+    Written,
+    begin,
+    prompt_text,
+    retagged,
+    sessions,
+    write,
+)
 from igsearch.policy import generate
 from igsearch.policy.base import Policy
 from igsearch.records import Aside, EndReason, Episode, Hit, Question, SpanKind
@@ -33,7 +43,7 @@ from igsearch.rollout.protocol import (
 )
 
 _TURN_ENDS = re.compile(b"</search>|" + THOUGHT_ENDS.pattern)
-_DISTILLATE_ENDS = re.compile(rb"</refine>|(?<=\S)[^\S\n]*\n")
+_DISTILLATE_ENDS = re.compile(b"</refine>|" + SENTENCE_ENDS)
 _NOTHING = "Nothing useful was found."
 
 _REASONING = """Answer the last question. Reason step by step between <think> and </think>. Where a fact is missing, \
@@ -60,22 +70,22 @@ Question: {question}"""
 _DISTILLING = """Read the documents that a search found, and write one sentence with the facts in them that help the \
 reasoning go on, between <refine> and </refine>.
 
+Documents: Doc 1(Title: Solaris (1972 film)) Solaris is a film of 1972 directed by Andrei Tarkovsky.
 Question: In which country was the director of Solaris born?
 Reasoning: I need the director of Solaris first.
 Search: director of the film Solaris
-Documents: Doc 1(Title: Solaris (1972 film)) Solaris is a film of 1972 directed by Andrei Tarkovsky.
 <refine>Andrei Tarkovsky directed Solaris.</refine>
 
+Documents: Doc 1(Title: The Night Watch) The Night Watch is a painting of 1642 by Rembrandt van Rijn.
 Question: Who painted the Night Watch?
 Reasoning: I need the painter of the Night Watch.
 Search: painter of the Night Watch
-Documents: Doc 1(Title: The Night Watch) The Night Watch is a painting of 1642 by Rembrandt van Rijn.
 <refine>The Night Watch is a painting by Rembrandt van Rijn.</refine>
 
+Documents: {documents}
 Question: {question}
 Reasoning: {reasoning}
-Search: {query}
-Documents: {documents}"""
+Search: {query}"""
 
 PROMPTS = {"autorefine": _REASONING, "search_r1": retagged(_REASONING), "plain": f"{_REASONING}\n"}
 DISTILLING = {"autorefine": _DISTILLING, "search_r1": _DISTILLING, "plain": f"{_DISTILLING}\n"}

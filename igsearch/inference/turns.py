@@ -23,6 +23,10 @@ ANSWER_OPENS = open_tag(SpanKind.ANSWER).encode()
 THOUGHT_ENDS = re.compile(b"</think>|" + ANSWER_OPENS)
 """Where a thought ends: with its tag, or where the policy goes over to the answer."""
 
+SENTENCE_ENDS = rb"(?<=\S)[^\S\n]*\n|(?<=[A-Za-z\x80-\xff]{3})[.!?]|(?<=[0-9]{4})[.!?]|(?<=[)\]\"'])[.!?]"
+"""Where a sentence ends: at a line break, or at a full stop after three letters, a year, a bracket or a quotation mark;
+so abbreviations of two letters, initials and decimals end none."""
+
 _CLOSED = re.compile(r"(</think>\s*|<answer>)\Z")
 _TAG_TOKENS = 16  # no tokenizer needs more for a tag
 

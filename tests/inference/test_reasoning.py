@@ -108,6 +108,7 @@ def test_ircot_asks_with_the_question_then_with_each_sentence(bpe_policy: Policy
     assert thoughts == ["karvik is by torras.", "torras was born in baldon, the answer is baldon."]
     assert [turn.step for turn in asked.turns] == [1, -1, -1]
     assert "<think>karvik is by torras.</think>\n\n<documents>" in _text(bpe_policy, asked)
+    assert _text(bpe_policy, asked).count("</documents>\n\nQuestion: who wrote karvik?\n<think>") == 2
     assert (asked.prediction, asked.end, len(known.steps)) == ("baldon", EndReason.ANSWERED, 1)
     for episode in (asked, known):
         _check_records(bpe_policy, episode)
