@@ -184,9 +184,7 @@ class CreditConfig(Frozen):
     novelty_gate: bool = Field(False, description="IG counts as 0 where a search brought no new passage")
     route: Literal["query", "query_and_think"] = Field("query", description="the tokens of a turn that get the bonus")
     bonus_groups: Literal["all", "uniform"] = Field("all", description="uniform: only groups of equal rewards get it")
-    permuted: bool = Field(
-        False, description="control: the bonuses of the batch's scored steps change places at random"
-    )
+    permuted: bool = Field(False, description="control: the bonuses of scored steps change places at random")
     igpo: IgpoConfig | None = None
     gigpo: GigpoConfig | None = None
     step_reward: StepRewardKind | None = Field(None, description="what each search step is rewarded for, if anything")
