@@ -13,8 +13,9 @@ RUNS = ("train-grpo-0", "train-ig_search-0", "evaluate-grpo-0", "evaluate-ig_sea
 
 
 def stale(run: Run) -> set[str]:
-    """The stages that DVC would run again."""
-    return set(json.loads(run("dvc", "status", "--json").stdout))
+    """The stages of the project that DVC would run again; the experiments have never run in the copy."""
+    listed = json.loads(run("dvc", "status", "--json").stdout)
+    return {name for name in listed if not name.startswith("experiments/")}
 
 
 def cards(project: Path) -> dict[str, bytes]:
