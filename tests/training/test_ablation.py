@@ -11,12 +11,15 @@ import scripted
 import torch
 
 from igsearch import credit
-from igsearch.config import Config, load
+from igsearch.benchmarks import world
+from igsearch.config import Config, build, load
 from igsearch.credit.control import controlled
 from igsearch.methods import METHODS, CreditConfig
+from igsearch.policy import tiny
 from igsearch.policy.base import Policy
 from igsearch.records import Episode
 from igsearch.rewards.answer import episode_reward
+from igsearch.rewards.contexts import answer_ids
 from igsearch.rewards.signals import measure
 from igsearch.training.batch import credit_batch
 from igsearch.training.schedule import method_of_step
@@ -25,6 +28,8 @@ from igsearch.training.step import train_step
 ABLATION = load("ablation")
 BASES = ("ig_search_shared", "ig_search")
 PRESETS = [name for name in ABLATION.methods if name not in METHODS]
+UNTOLD = {"ig_search_no_head_weight", "ig_search_think"}
+"""The presets that the synthetic world cannot tell from their base."""
 SMALL = Config.model_validate(
     {
         "rollout": {"max_searches": 2, "max_turn_tokens": 8, "max_response_tokens": 60},
@@ -51,9 +56,23 @@ def test_the_forms_that_presets_start_from_are_those_of_the_defaults(name: str) 
     assert ABLATION.methods[name] == METHODS[name]
 
 
-def test_every_preset_is_run_that_the_tiny_policy_can_show_and_they_are_few() -> None:
-    assert set(ABLATION.benchmark.methods) == {"grpo", *BASES, *PRESETS} - {"ig_search_think"}
+def test_every_preset_that_can_differ_is_run_and_they_are_few() -> None:
+    assert set(ABLATION.benchmark.methods) == {"grpo", *BASES, *PRESETS} - UNTOLD
     assert len(PRESETS) == 24
+    assert set(PRESETS) > UNTOLD
+
+
+def test_the_world_cannot_tell_weights_on_the_head_of_an_answer_from_none() -> None:
+    """All tokens of its first gold answers, of which one is scored, are head tokens."""
+    config = build({"world": {"train_questions": 200}})
+    lexicon, training = world.lexicon(config.world), world.generate(config.world)["train"]
+    policy = tiny.build(lexicon.words, lexicon.stems, lexicon.suffixes, config.policy)
+    gain = METHODS["ig_search"].information_gain
+    assert gain
+    questions = [question for name in config.data.train for question in training.questions[name]]
+    assert len(questions) == 600
+    assert max(len(answer_ids(policy, each.answers[0], gain)) for each in questions) <= gain.head_tokens
+    assert gain.max_gold_variants == 1
 
 
 @pytest.mark.parametrize("name", PRESETS)

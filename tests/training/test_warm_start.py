@@ -100,6 +100,15 @@ def share(values: Sequence[bool]) -> float:
     return sum(values) / len(values)
 
 
+def test_no_demonstration_holds_a_thought(training: World, retriever: Overlap, fresh: Policy) -> None:
+    """So crediting thoughts (the preset ig_search_think) changes nothing there, and the ablation leaves it out."""
+    written = examples(fresh, training.questions, training.facts, retriever, config(), 400)
+    thought = fresh.tokenizer.convert_tokens_to_ids(["<think>", "</think>"])
+    seen = {token for example in written for token in example.ids}
+    assert not seen & set(thought)
+    assert fresh.tokenizer.unk_token_id not in thought
+
+
 def test_perfect_demonstrations_follow_the_chain_to_the_gold_answer(training: World, retriever: Overlap) -> None:
     perfect = played(
         training, retriever, right_relation=1, passage_word=1, right_entity=1, early_stop=0, forced_answer=0
