@@ -8,11 +8,14 @@ limit, whichever comes first. What stands there counts as a complete answer.
 import re
 from collections.abc import Sequence
 
-from igsearch.inference.turns import Turns
+from igsearch.inference.turns import Turns, Written
 from igsearch.records import EndReason, SpanKind
-from igsearch.rollout.protocol import open_tag
+from igsearch.rollout.protocol import close_tag, open_tag
 
 ENDING = re.compile(rb"</answer>|(?<=\S)[^\S\n]*\n")
+
+_CLOSING = close_tag(SpanKind.ANSWER).encode()
+_CUT_TAG = re.compile(b"(?:" + b"|".join(_CLOSING[:length] for length in range(len(_CLOSING) - 1, 0, -1)) + rb")\Z")
 
 
 def answer_opened(turns: Turns, rows: Sequence[int]) -> None:
@@ -25,6 +28,13 @@ def answer_opened(turns: Turns, rows: Sequence[int]) -> None:
         asked[row] = [] if turns.tail(row).endswith(open_tag(SpanKind.ANSWER)) else [*before, *opening]
     turns.inject(asked)
     for row, turn in turns.sample(rows, ENDING, turns.config.evaluation.max_answer_tokens).items():
-        span = turns.add_span(row, SpanKind.ANSWER, turn, turn.inner(ENDING), len(opening))
+        span = turns.add_span(row, SpanKind.ANSWER, turn, _ends(turn), len(opening))
         turns.episodes[row].prediction = span.text
         turns.episodes[row].end = EndReason.ANSWERED
+
+
+def _ends(turn: Written) -> tuple[int, int]:
+    """As `inner`. Of a closing tag that the token limit cut off, nothing belongs to the answer."""
+    inner, outer = turn.inner(ENDING)
+    cut = _CUT_TAG.search(turn.text.data) if inner == len(turn.text.data) else None
+    return (cut.start(), outer) if cut else (inner, outer)

@@ -57,6 +57,13 @@ def test_answer_ends_at_its_tag_a_line_break_or_the_end(bpe_policy: Policy, text
     assert _answered(bpe_policy, "karvik", end=True).prediction == "karvik"
 
 
+@pytest.mark.parametrize("cut", ["<", "</", "</ans", "</answer"])
+def test_a_closing_tag_that_the_token_limit_cuts_off_is_no_part_of_the_answer(bpe_policy: Policy, cut: str) -> None:
+    episode = _answered(bpe_policy, f"karvik{cut}")
+    assert episode.prediction == "karvik"
+    assert bpe_policy.pieces.text(episode.response_ids) == f"<answer>karvik{cut}"
+
+
 def test_end_token_is_no_part_of_the_answer_span(tiny_policy: Policy) -> None:
     episode = _answered(tiny_policy, "karvik", end=True)
     (span,), opening = episode.spans, len(trusted_ids(tiny_policy, "<answer>"))
