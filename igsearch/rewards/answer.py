@@ -92,7 +92,17 @@ def attempt_rewards(kind: RewardKind, episode: Episode) -> list[float]:
     """The outcome reward of each attempt; that of the episode where it was but one."""
     if not episode.attempts or episode.end is EndReason.RETRIEVER_FAILED:
         return [episode_reward(kind, episode)]
-    return [outcome_reward(kind, prediction, episode.question.answers) for prediction in episode.attempts]
+    return [
+        outcome_reward(kind, prediction, episode.question.answers, _refines(episode, attempt))
+        for attempt, prediction in enumerate(episode.attempts)
+    ]
+
+
+def _refines(episode: Episode, attempt: int) -> list[str]:
+    """The texts of the refine blocks of one attempt."""
+    turns = [turn for turn in episode.turns if turn.attempt == attempt]
+    spans = episode.spans_of(SpanKind.REFINE)
+    return [span.text for span in spans if any(turn.start <= span.outer_start < turn.end for turn in turns)]
 
 
 def episode_reward(kind: RewardKind, episode: Episode, form: FormatConfig | None = None) -> float:

@@ -37,6 +37,12 @@ def test_a_second_attempt_begins_with_a_masked_reflection_and_ends_with_its_own_
     assert attempt_rewards("em", episode) == [0.0, 1.0]
 
 
+def test_an_attempt_is_rewarded_for_its_own_refine_blocks(policy: Policy) -> None:
+    noted = "<refine> meldon </refine>" + WRONG
+    (episode,) = play(policy, [[ASK, noted, ASK, WRONG]], Shelf(**SHELF), attempts=2)
+    assert attempt_rewards("autorefine", episode) == [0.1, 0.0]
+
+
 def test_each_attempt_has_all_turns_and_one_without_an_answer_is_followed_by_the_next(policy: Policy) -> None:
     script = [ASK, ASK, ASK, "who wrote", RIGHT, ASK, WRONG]
     (episode,) = play(policy, [script], Shelf(**SHELF), attempts=3)
