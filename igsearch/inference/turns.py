@@ -20,8 +20,8 @@ from igsearch.rollout.prompts import STYLES, message_ids, question_ids, trusted_
 from igsearch.rollout.protocol import Block, Observation, TurnText, close_tag, open_tag
 
 ANSWER_OPENS = open_tag(SpanKind.ANSWER).encode()
-THOUGHT_ENDS = re.compile(b"</think>|" + ANSWER_OPENS)
-"""Where a thought ends: with its tag, or where the policy goes over to the answer."""
+THOUGHT_ENDS = re.compile(b"</think>|</answer>|" + ANSWER_OPENS)
+"""Where a thought ends: with its tag, or where the policy goes over to the answer or takes itself to have given it."""
 
 SENTENCE_ENDS = rb"(?<=\S)[^\S\n]*\n|(?<=[A-Za-z\x80-\xff]{3})[.!?]|(?<=[0-9]{4})[.!?]|(?<=[)\]\"'])[.!?]"
 """Where a sentence ends: at a line break, or at a full stop after three letters, a year, a bracket or a quotation mark;

@@ -89,6 +89,13 @@ def test_cot_takes_up_an_answer_tag_that_the_policy_opens(bpe_policy: Policy, pl
     _check_records(bpe_policy, episode)
 
 
+@pytest.mark.parametrize("method", ["cot", "search_o1"])
+def test_a_stray_closing_tag_ends_the_thought(bpe_policy: Policy, play: Play, method: str) -> None:
+    (episode,) = play(method, Shelf(), [["it is meldon</answer> <search>karvik</search>", "meldon</answer>"]])
+    assert _text(bpe_policy, episode) == "<think>it is meldon</answer></think>\n<answer>meldon</answer>"
+    assert [span.text for span in episode.spans] == ["it is meldon", "meldon"]
+
+
 def test_cot_keeps_room_for_the_answer(bpe_policy: Policy, play: Play) -> None:
     (episode,) = play("cot", Shelf(), [["meldon</answer>"]], max_response_tokens=60)
     assert _text(bpe_policy, episode) == "<answer>meldon</answer>"
