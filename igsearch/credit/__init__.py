@@ -27,9 +27,6 @@ RULES = {
     "mr_search": "igsearch.credit.mr_search:advantages",
 }
 
-OUTCOME_RULES = frozenset({"grpo", "reinforce", "rloo"})
-"""The rules without a step signal: every token of a rollout gets the same."""
-
 
 def resolve(name: str) -> "CreditRule":
     """The credit rule of that name, or the one at `package.module:function`; UserError where there is none."""

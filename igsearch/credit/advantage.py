@@ -10,6 +10,7 @@ Deviations: a group of equal rewards gives exactly 0, not a rounding error divid
 nothing to be compared with, and advantage 0 as well.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -23,6 +24,16 @@ def groups_of(uids: Sequence[str]) -> list[list[int]]:
     for row, uid in enumerate(uids):
         rows.setdefault(uid, []).append(row)
     return list(rows.values())
+
+
+def uniform_rows(reward_B: torch.Tensor, uids: Sequence[str]) -> set[int]:
+    """The rows of the groups whose rewards are all equal; NaN is no reward."""
+    groups = groups_of(uids)
+    return {row for rows in groups if len(_known(reward_B[rows])) < 2 for row in rows}
+
+
+def _known(reward_G: torch.Tensor) -> set[float]:
+    return {reward for reward in reward_G.tolist() if not math.isnan(reward)}
 
 
 def _of_group(reward_G: torch.Tensor, normalise_std: bool) -> torch.Tensor:

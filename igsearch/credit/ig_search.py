@@ -16,7 +16,6 @@ deviation of the batch, or of the group at the search index (with the centring, 
 well as to the query, |Q| being the number of both.
 """
 
-import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -24,7 +23,7 @@ from collections.abc import Iterable, Mapping
 import torch
 
 from igsearch.credit import grpo
-from igsearch.credit.advantage import groups_of
+from igsearch.credit.advantage import uniform_rows
 from igsearch.credit.batch import CreditBatch, Place, Unit
 from igsearch.methods import CreditConfig, StabiliserConfig
 
@@ -89,16 +88,6 @@ def credited(batch: CreditBatch, config: CreditConfig) -> Values:
     return {key: own[batch.exchange.get(key, key)] for key in own}
 
 
-def _uniform_rows(batch: CreditBatch) -> set[int]:
-    """The rows of the groups whose rewards (where there are any) are all equal."""
-    groups = groups_of(batch.uids)
-    return {row for rows in groups if len(_known(batch.reward_B[rows])) < 2 for row in rows}
-
-
-def _known(reward_G: torch.Tensor) -> set[float]:
-    return {reward for reward in reward_G.tolist() if not math.isnan(reward)}
-
-
 def _routed(unit: Unit, config: CreditConfig) -> list[int]:
     """The positions that share the bonus of a step."""
     return [*unit.positions, *(unit.think if config.route == "query_and_think" else ())]
@@ -107,7 +96,8 @@ def _routed(unit: Unit, config: CreditConfig) -> list[int]:
 def advantages(batch: CreditBatch, config: CreditConfig) -> torch.Tensor:
     """Token advantages, float [B, L]."""
     advantage_BL = grpo.advantages(batch, config)
-    rows = _uniform_rows(batch) if config.bonus_groups == "uniform" else range(len(batch.uids))
+    everywhere = config.bonus_groups == "all"
+    rows = range(len(batch.uids)) if everywhere else uniform_rows(batch.reward_B, batch.uids)
     for (row, place), value in credited(batch, config).items():
         positions = _routed(batch.units[row][place], config)
         if positions and row in rows:

@@ -203,8 +203,8 @@ def diagnostics_table(results: Sequence[MethodResult], training: Sequence[Traini
         rows=tuple(rows),
         notes=(
             "uniform groups: share of training groups whose rollouts all had the same reward, mean over steps. "
-            "step signal: share of the mass of all token advantages that the step signal adds to GRPO's; in uniform "
-            "groups: the part of the same mass that it adds where GRPO's are zero. "
+            "step signal: share of the mass of all token advantages that the step signal adds to what the same rule "
+            "gives without it; in uniform groups: the part of the same mass that it adds in groups of equal rewards. "
             "first attempt, last attempt: EM over all questions of the answers of these attempts, the same where there "
             "was but one. "
             "first query useful: share of first queries that brought a passage with the first fact of the chain. "

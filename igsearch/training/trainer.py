@@ -30,9 +30,8 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 
 from igsearch import credit
 from igsearch.config import Config
-from igsearch.credit import grpo
 from igsearch.credit.control import controlled
-from igsearch.credit.mass import step_mass
+from igsearch.credit.mass import step_mass, without_steps
 from igsearch.errors import UserError
 from igsearch.policy.base import Policy
 from igsearch.policy.load import save_policy
@@ -154,8 +153,9 @@ class SearchTrainer(GRPOTrainer):
         batch = controlled(credit_batch(episodes, rewards, signals, method.reward), method, (run.seed, self.step))
         advantage_BL = self.rule(batch, method)
         self.rollout_metrics = rollout_metrics(episodes, rewards) | diagnostics(episodes, signals, method)
-        if method.rule not in credit.OUTCOME_RULES:
-            self.rollout_metrics |= step_mass(batch.uids, advantage_BL, grpo.advantages(batch, method))
+        outcome_BL = without_steps(batch, method)
+        if outcome_BL is not None:
+            self.rollout_metrics |= step_mass(batch, advantage_BL, outcome_BL)
         self.rollout_metrics |= self._drift()
         first = self.accelerator.process_index * len(self.episodes)
         width = max(len(episode.response_ids) for episode in self.episodes)
