@@ -68,7 +68,7 @@ def test_dvc_repro_again_has_nothing_to_do(run: Run) -> None:
     [
         ("methods.ig_search.alpha=0.9", {"train@ig_search-0"}),
         ("train.learning_rate=0.5", {"train@grpo-0", "train@ig_search-0"}),
-        ("evaluation.max_answer_tokens=9", {"evaluate@grpo-0", "evaluate@ig_search-0", "evaluate_warm_start"}),
+        ("evaluation.batch_size=9", {"evaluate@grpo-0", "evaluate@ig_search-0", "evaluate_warm_start"}),
         ("retrieval.heap=2g", set()),
     ],
 )
