@@ -13,7 +13,7 @@ from igsearch.inference import direct
 from igsearch.methods import FineTuneConfig
 from igsearch.policy.base import Policy, Sampled
 from igsearch.records import EndReason, Episode, Question, SpanKind
-from igsearch.retrieval.base import Retriever
+from igsearch.retrieval.base import Retriever, RetrieverError
 from igsearch.rewards.answer import exact_match
 from igsearch.rollout.environment import append_injected, append_sampled, rollout
 from igsearch.rollout.prompts import trusted_ids
@@ -33,10 +33,12 @@ class Spent:
     sampled_tokens: int = 0
 
     def add(self, episode: Episode) -> bool:
-        """Count a rollout. Whether it was right; one whose retriever failed counts as spent, not as wrong."""
-        right = bool(exact_match(episode.prediction, episode.question.answers))
+        """Count a rollout. Whether it was right; one whose retriever failed counts as spent, neither as right nor as
+        wrong, whatever it had answered before."""
+        failed = episode.end is EndReason.RETRIEVER_FAILED
+        right = not failed and bool(exact_match(episode.prediction, episode.question.answers))
         self.rollouts += 1
-        self.failed += episode.end is EndReason.RETRIEVER_FAILED
+        self.failed += failed
         self.right += right
         self.searches += len(episode.steps)
         self.sampled_tokens += episode.sampled_tokens
@@ -87,7 +89,7 @@ def correct_rollouts(
 ) -> tuple[list[Episode], Spent]:
     """Those of `samples` rollouts per question whose last answer is right, in order, and what all of them took.
 
-    UserError where none is right.
+    UserError where none is right, RetrieverError where the retriever failed in every one.
     """
     kept, spent = [], Spent()
     for batch in _batches(questions, max(1, config.rollout.batch_size // samples)):
@@ -100,10 +102,13 @@ def correct_rollouts(
             )
             if spent.add(episode)
         ]
+    if spent.rollouts and spent.failed == spent.rollouts:
+        raise RetrieverError(f"the retriever failed in every one of {spent.rollouts} rollouts")
     if not kept:
+        broken = f" (in {spent.failed} the retriever failed)" if spent.failed else ""
         raise UserError(
-            f"none of {spent.rollouts} rollouts of the start policy was right, so there is nothing to fine-tune on; "
-            "take more questions or samples, or a better start policy"
+            f"none of {spent.rollouts} rollouts of the start policy was right{broken}, so there is nothing to fine-tune "
+            "on; take more questions or samples, or a better start policy"
         )
     return kept, spent
 

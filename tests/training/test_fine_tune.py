@@ -17,6 +17,7 @@ from igsearch.errors import UserError
 from igsearch.methods import METHODS
 from igsearch.policy.base import Policy
 from igsearch.records import EndReason, Question
+from igsearch.retrieval.base import RetrieverError
 from igsearch.training import fine_tune, requirements, targets
 from igsearch.training.metrics import Metrics
 
@@ -113,6 +114,27 @@ def test_a_rollout_whose_retriever_failed_is_spent_but_not_wrong(taught: Policy)
     broken.end, broken.prediction = EndReason.RETRIEVER_FAILED, None
     assert (spent.add(good), spent.add(broken)) == (True, False)
     assert (spent.metrics()["reward/em"], spent.metrics()["budget/rollouts"]) == (1.0, 2.0)
+
+
+def test_a_rollout_whose_retriever_failed_is_not_kept_for_an_earlier_attempt(taught: Policy) -> None:
+    """Where there are several attempts, the prediction is that of an earlier one, which may be right."""
+    spent, broken = targets.Spent(), batches.episodes(taught)[0]
+    assert broken.prediction in broken.question.answers
+    broken.end = EndReason.RETRIEVER_FAILED
+    assert spent.add(broken) is False
+    assert (spent.right, spent.failed, spent.metrics().get("reward/em")) == (0, 1, None)
+
+
+def test_a_retriever_that_is_down_is_not_the_policys_fault(taught: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any) -> list[Any]:
+        played = batches.episodes(taught)[:5]
+        for episode in played:
+            episode.end, episode.prediction = EndReason.RETRIEVER_FAILED, None
+        return played
+
+    monkeypatch.setattr(targets, "rollout", fails)
+    with pytest.raises(RetrieverError, match="failed in every one of 5 rollouts"):
+        targets.correct_rollouts(taught, scripted.Shelf(), QUESTIONS[:1], _config(), 5, seed=0)
 
 
 def test_no_right_rollout_is_one_sentence(taught: Policy) -> None:
