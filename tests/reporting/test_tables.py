@@ -82,6 +82,23 @@ def test_diagnostics_join_training_and_records(written: Path, training: list[Tra
     assert float(rows["warm_start"]["first_query_useful"]) == 0.0
 
 
+def test_every_row_says_what_its_answers_cost_and_the_first_attempt_stands_beside_the_last(
+    evaluations: list[Evaluation], tmp_path: Path
+) -> None:
+    thrice = [replace(r, em_by_attempt=(0.0, 1.0, r.em), searches=3 * r.searches) for r in evaluations[0].records]
+    tables.write([replace(evaluations[0], records=tuple(thrice)), *evaluations[1:]], [], tmp_path, DESIGN)
+    for name in ("main", "by_hops"):
+        head, _, *rows = (tmp_path / f"{name}.md").read_text(encoding="utf-8").split("\n\n")[1].splitlines()
+        assert head.endswith("| searches | tokens |")
+        assert all(row.split("|")[-3].strip() for row in rows[:-1])
+    method = evaluations[0].subject.method
+    (row,) = [row for row in rows_of(tmp_path / "diagnostics.csv") if row["method"] == method]
+    of_seeds = [each.records for each in evaluations if each.subject.method == method]
+    right = [sum(r.em for r in records) / len(records) for records in of_seeds]
+    assert float(row["first_attempt"]) == pytest.approx(sum(right[1:]) / len(right), abs=1e-6)
+    assert float(row["last_attempt"]) == pytest.approx(sum(right) / len(right), abs=1e-6)
+
+
 def test_slower_training_changes_no_table(
     written: Path, evaluations: list[Evaluation], training: list[TrainingRun], tmp_path: Path
 ) -> None:
