@@ -141,13 +141,26 @@ def _print_gains(rows: list[dict[str, Any]], summary: dict[str, Any]) -> None:
     console.print(f"{summary['without_search']} rollouts never searched and are left out")
 
 
-def published() -> None:
-    """Show what others have published on these benchmarks, with sources and caveats."""
+def published(
+    model: Annotated[str, typer.Option(help="Only models whose name holds this, such as 3B.")] = "",
+    kind: Annotated[str | None, typer.Option(help="Only this metric: em, f1 or judge.")] = None,
+) -> None:
+    """Show what others have published on these benchmarks, by model and metric, with sources and caveats."""
     from rich.console import Console
 
-    from igsearch.reporting.tables import published_table
+    from igsearch.errors import UserError, nearest
+    from igsearch.reporting.published_tables import CAPTION, sections
 
-    Console().print(published_table().rich())
+    kinds = {"em": "EM", "f1": "F1", "judge": "LLM judge"}
+    if kind is not None and kind.casefold() not in kinds:
+        raise UserError(f"unknown metric {kind!r} {nearest(kind.casefold(), kinds)}")
+    found = sections(model, kinds[kind.casefold()] if kind else None)
+    if not found:
+        raise UserError(f"nothing published for a model like {model!r} with this metric; leave out --model or --kind")
+    console = Console()
+    for table in found:
+        console.print(table.rich(), "")
+    console.print(CAPTION, markup=False)
 
 
 def register(app: typer.Typer) -> None:

@@ -24,7 +24,8 @@ class PublishedRow:
     """One published row. `scores` by benchmark and `average` lie in [0, 1]; None where not printed.
 
     metric: `EM`, `F1` or `LLM judge`. obstacles: why it cannot stand beside EM on the whole test sets. remarks: what
-    else to know before believing it.
+    else to know before believing it. bamboogle_over_questions: what a Bamboogle figure that is a mean of batch means
+    would be as a mean over questions (our arithmetic; docs/footguns.md), None for all other rows.
     """
 
     method: str
@@ -36,6 +37,14 @@ class PublishedRow:
     source: str
     obstacles: tuple[str, ...]
     remarks: tuple[str, ...]
+    bamboogle_over_questions: float | None = None
+
+    @property
+    def average_over_questions(self) -> float | None:
+        """The average with the corrected Bamboogle; None where there is nothing to correct, or a score is unknown."""
+        corrected = {**self.scores, "bamboogle": self.bamboogle_over_questions}
+        known = [score for score in corrected.values() if score is not None]
+        return fmean(known) if len(known) == len(corrected) else None
 
     @property
     def comparable(self) -> bool:
@@ -43,15 +52,24 @@ class PublishedRow:
         return not self.obstacles
 
 
+def _right_in_the_first_batch(score: float, questions: int) -> int:
+    return round((2 * score - 1) * (questions - 1))
+
+
 def fits_mean_of_batch_means(score: float, questions: int = 125) -> bool:
     """Whether a printed Bamboogle figure is (k/124 + 1)/2 for a whole k, and k/125 for none, to three decimals.
 
     That is what a mean over batches of 124 and 1 gives when the last question happens to be right.
     """
-    right = round((2 * score - 1) * (questions - 1))
+    right = _right_in_the_first_batch(score, questions)
     batched = (right / (questions - 1) + 1) / 2
     plain = round(score * questions) / questions
     return right >= 0 and abs(batched - score) < 0.0006 and abs(plain - score) >= 0.0006
+
+
+def over_questions(score: float, questions: int = 125) -> float:
+    """The mean over questions behind a mean over batches of 124 and 1 whose last question was right: (k + 1)/125."""
+    return (_right_in_the_first_batch(score, questions) + 1) / questions
 
 
 def _metric(method: str, source: str) -> str:
@@ -70,11 +88,16 @@ def _obstacles(metric: str, told: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _corrected(bamboogle: float | None, metric: str) -> float | None:
+    fits = metric == "EM" and bamboogle is not None and fits_mean_of_batch_means(bamboogle)
+    return over_questions(bamboogle) if fits and bamboogle is not None else None
+
+
 def _remarks(scores: Mapping[str, float | None], average: float | None, metric: str) -> tuple[str, ...]:
     found, known = [], [score for score in scores.values() if score is not None]
-    bamboogle = scores["bamboogle"]
-    if metric == "EM" and bamboogle is not None and fits_mean_of_batch_means(bamboogle):
-        found.append("Bamboogle fits a mean of batch means")
+    corrected = _corrected(scores["bamboogle"], metric)
+    if corrected is not None:
+        found.append(f"Bamboogle fits a mean of batch means, {corrected:.3f} over questions")
     if average is not None and len(known) == len(scores) and abs(fmean(known) - average) > _AVERAGE_TOLERANCE:
         found.append(f"the mean of the row is {fmean(known):.3f}")
     return tuple(found)
@@ -95,6 +118,7 @@ def _row(cells: Mapping[str, str]) -> PublishedRow:
         source=source,
         obstacles=_obstacles(metric, f"{method} {source}"),
         remarks=_remarks(scores, average, metric),
+        bamboogle_over_questions=_corrected(scores["bamboogle"], metric),
     )
 
 

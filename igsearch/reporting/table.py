@@ -50,16 +50,17 @@ class Table:
     def rich(self) -> Any:
         """The table for a Rich console: ranges below their means, the notes as caption."""
         from rich import box
+        from rich.markup import escape
         from rich.table import Table as RichTable
 
-        caption = "\n".join(self.notes) or None
+        caption = escape("\n".join(self.notes)) or None
         slim: dict[str, Any] = {"box": box.SIMPLE_HEAD, "show_edge": False, "padding": (0, 1, 0, 0)}
         table = RichTable(title=self.title, caption=caption, caption_justify="left", **slim)
         for i, name in enumerate(self.columns):
             is_left = i < self.left
             table.add_column(name, justify="left" if is_left else "right", no_wrap=is_left, overflow="fold")
         for row in self.rows:
-            table.add_row(*(cell.replace(" (", "\n(") for cell in row))
+            table.add_row(*(escape(cell.replace(" (", "\n(")) for cell in row))
         return table
 
 

@@ -19,7 +19,7 @@ from igsearch.records import BENCHMARKS, EndReason, QuestionRecord
 from igsearch.reporting import table as t
 from igsearch.reporting.costs import budget_table, cost_table
 from igsearch.reporting.differences import difference_table
-from igsearch.reporting.published import published
+from igsearch.reporting.published_tables import published_table
 from igsearch.reporting.results import (
     Design,
     Figure,
@@ -213,32 +213,6 @@ def diagnostics_table(results: Sequence[MethodResult], training: Sequence[Traini
             *_partial_notes(results),
         ),
         data=tuple(data),
-    )
-
-
-def published_table() -> Table:
-    """What others have published, as printed, with the source of every row."""
-    rows, data = [], []
-    for row in published():
-        told = "; ".join((*row.obstacles, *row.remarks))
-        scores = [*row.scores.values(), row.average]
-        verdict = "yes" if row.comparable else "NOT comparable"
-        head = (row.method, row.model, row.variant)
-        rows.append((*head, *map(t.number, scores), row.metric, verdict, told, row.source))
-        cells = {"method": row.method, "model": row.model, "variant": row.variant, **row.scores, "average": row.average}
-        data.append(
-            {**cells, "metric": row.metric, "comparable": row.comparable, "remarks": told, "source": row.source}
-        )
-    return Table(
-        title="Published results of others (none measured here, none synthetic)",
-        columns=("method", "model", "variant", *BENCHMARKS, "average", "metric", "comparable", "remarks", "source"),
-        rows=tuple(rows),
-        notes=(
-            "As printed by the sources. Even comparable rows differ in training data, retriever and corpus. "
-            "NOT comparable: another metric than EM, a subset of the questions, or a figure nobody printed.",
-        ),
-        data=tuple(data),
-        left=3,
     )
 
 
