@@ -30,6 +30,9 @@ PROJECT = Path(__file__).resolve().parent.parent
 PARAMS = Path("params.yaml")
 
 
+Precision = Literal["float32", "bfloat16"]
+
+
 class WorldConfig(Frozen):
     """The synthetic world (profile `embedded`): sizes of one world; training, validation and test draw their own."""
 
@@ -72,7 +75,7 @@ class PolicyConfig(Frozen):
     """`name` is `tiny`, `smollm2` or a local Hugging Face directory; the sizes are those of the tiny policy."""
 
     name: str = "tiny"
-    dtype: Literal["float32", "bfloat16"] = Field("float32", description="of the weights that answer, not of training")
+    dtype: Precision = Field("float32", description="of the weights that answer, not of training")
     hidden: PositiveInt = 64
     layers: PositiveInt = 2
     heads: PositiveInt = 4
@@ -140,7 +143,7 @@ class TrainConfig(Frozen):
     checkpoint_every: PositiveInt = 20
     validate_every: PositiveInt = 10
     validation_questions: NonNegativeInt = 200
-    dtype: Literal["float32", "bfloat16"] = Field("float32", description="of computing; weights are always float32")
+    dtype: Precision = Field("float32", description="of computing; weights are always float32")
 
 
 class EvaluationConfig(Frozen):

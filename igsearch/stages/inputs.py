@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from igsearch.benchmarks.prepare import read_split
+from igsearch.config import PolicyConfig, Precision
 from igsearch.errors import UserError
 from igsearch.policy.base import Policy
 from igsearch.policy.load import load_policy
@@ -47,15 +48,12 @@ def retriever(context: Context) -> LuceneRetriever:
     return LuceneRetriever(folder, context.config.retrieval)
 
 
-def policy(context: Context, name: str, **changes: str) -> Policy:
-    """The policy in an input folder: its weights, or the card of a start policy that lies elsewhere.
-
-    `changes` replace settings of config.policy.
-    """
-    folder, config = context.input(name), context.config.policy
+def policy(context: Context, name: str, dtype: Precision | None = None) -> Policy:
+    """The policy in an input folder, in `dtype` (None: policy.dtype): its weights, or the one that its card names."""
+    folder = context.input(name)
     card = folder / START
     where = json.loads(card.read_text(encoding="utf-8"))["policy"] if card.exists() else str(folder)
-    return load_policy(config.model_copy(update={"name": where, **changes}))
+    return load_policy(PolicyConfig(name=where, dtype=dtype or context.config.policy.dtype))
 
 
 def questions(context: Context, split: str, benchmarks: Iterable[str]) -> dict[str, list[Question]]:

@@ -94,7 +94,7 @@ _CONTRACT = (  # the prompts that a contract names stand in the modules that ans
     *("retrieval/base.py", "rollout/attempts.py", "rollout/environment.py", *_PROTOCOL, "seeds.py"),
 )
 _RETRIEVAL = ("retrieval.k", "retrieval.k1", "retrieval.b")
-_OF_THE_METHOD = tuple(f"methods.{{method}}.{key}" for key in ("attempts", "attempt_turns", "inference"))
+_OF_THE_METHOD = tuple(f"methods.{{method}}.{key}" for key in ("attempts", "attempt_turns", "group_size", "inference"))
 _ANSWERING = ("evaluation", "rollout", *_RETRIEVAL, "policy.dtype", "data.evaluate", "data.limit", "data.synthetic")
 _EVALUATE = Stage(
     name="evaluate",
