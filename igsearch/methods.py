@@ -79,7 +79,9 @@ class IgpoConfig(Frozen):
     format_penalty: NonNegativeFloat = Field(
         2.0, description="the outcome of a rollout without an answer is minus this"
     )
-    max_context: PositiveInt = 4096
+    max_context: PositiveInt | None = Field(
+        None, description="tokens of the longest context that is scored; None for any length"
+    )
     batch_size: PositiveInt = 64
 
 

@@ -7,7 +7,9 @@ rollouts scores, without gradient, the tokens of the gold answer and no others; 
 opens the answer tag (`Style.forced_answer` of rollout/prompts.py).
 
 Deviations: contexts are slices of the rollout's own ids, and the space before the answer is part of the answer; the
-first gold alias is scored; equal rows are scored once; a turn that brought no documents is not measured.
+first gold alias is scored; equal rows are scored once; a turn that brought no documents is not measured. No context is
+cut: one that lost the question would be compared with one that has it. Beyond `max_context` tokens, where that is set,
+there is no belief, and so no turn reward for the rollout.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,10 +23,14 @@ from igsearch.rewards.likelihood import Ids, Likelihood
 
 @dataclass(frozen=True, slots=True)
 class Beliefs:
-    """Mean log-probability of the gold answer (nats per token) before any turn and after each search, by its index."""
+    """Mean log-probability of the gold answer (nats per token) before any turn and after each search, by its index.
+
+    None where the context was too long to be scored, `too_long` times.
+    """
 
     first: float | None = None
     after: tuple[float | None, ...] = ()
+    too_long: int = 0
 
 
 def _contexts(episode: Episode, scaffold: Ids) -> list[Ids]:
@@ -42,17 +48,22 @@ def beliefs(policy: Policy, episodes: Sequence[Episode], scaffold: str, config: 
         _contexts(each, opening) if gold and each.end is not EndReason.RETRIEVER_FAILED else []
         for each, gold in zip(episodes, golds, strict=True)
     ]
-    rows = [(context, gold) for each, gold in zip(contexts, golds, strict=True) for context in each]
-    scores = iter(Likelihood(policy, config.max_context, config.batch_size)(rows))
-    measured = [[next(scores) for _ in each] for each in contexts]
-    return [Beliefs(each[0], tuple(each[1:])) if each else Beliefs() for each in measured]
+    most = config.max_context or max((len(context) for each in contexts for context in each), default=0)
+    rows = [
+        (context, gold) for each, gold in zip(contexts, golds, strict=True) for context in each if len(context) <= most
+    ]
+    scores = iter(Likelihood(policy, None, config.batch_size)(rows))
+    measured = [[next(scores) if len(context) <= most else None for context in each] for each in contexts]
+    return [Beliefs(each[0], tuple(each[1:]), each.count(None)) if each else Beliefs() for each in measured]
 
 
-def diagnostics(measured: Sequence[Beliefs]) -> Mapping[str, float]:
-    """Figures of one batch for the log: the mean belief before any turn, and after the last search."""
+def diagnostics(measured: Sequence[Beliefs], config: IgpoConfig) -> Mapping[str, float]:
+    """Figures of one batch for the log: the mean belief before any turn, and after the last search; where the length of
+    contexts is limited, how many were too long."""
     known = [each for each in measured if each.first is not None]
-    if not known:
-        return {}
     last = [belief for each in known for belief in each.after[-1:] if belief is not None]
-    figures = {"belief/first": sum(each.first or 0.0 for each in known) / len(known)}
-    return figures | ({"belief/last": sum(last) / len(last)} if last else {})
+    return {
+        **({"belief/first": sum(each.first or 0.0 for each in known) / len(known)} if known else {}),
+        **({"belief/last": sum(last) / len(last)} if last else {}),
+        **({"belief/truncated": float(sum(each.too_long for each in measured))} if config.max_context else {}),
+    }

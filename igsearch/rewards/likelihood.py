@@ -26,11 +26,16 @@ def weighted_mean(logprobs: torch.Tensor, head_tokens: int, head_weight: float) 
 class Likelihood:
     """Scores (context, answer) rows in nats per (weighted) answer token, each distinct row once.
 
-    A context keeps its last `max_context` tokens; a forward pass holds at most `batch_size` rows.
+    A context keeps its last `max_context` tokens (None: all); a forward pass holds at most `batch_size` rows.
     """
 
     def __init__(
-        self, policy: Policy, max_context: int, batch_size: int, head_tokens: int = 0, head_weight: float = 1.0
+        self,
+        policy: Policy,
+        max_context: int | None,
+        batch_size: int,
+        head_tokens: int = 0,
+        head_weight: float = 1.0,
     ) -> None:
         self._policy, self._max_context, self._batch_size = policy, max_context, batch_size
         self._head = head_tokens, head_weight
@@ -38,7 +43,7 @@ class Likelihood:
 
     def __call__(self, rows: Sequence[tuple[Ids, Ids]]) -> list[float]:
         """s of each row."""
-        cut = [(context[-self._max_context :], answer) for context, answer in rows]
+        cut = [(context[-(self._max_context or len(context)) :], answer) for context, answer in rows]
         missing = [row for row in dict.fromkeys(cut) if row not in self._known]
         contexts, answers = [list(row[0]) for row in missing], [list(row[1]) for row in missing]
         for row, logprobs in zip(missing, score(self._policy, contexts, answers, self._batch_size), strict=True):

@@ -83,7 +83,7 @@ def diagnostics(episodes: Sequence[Episode], signals: Sequence[Signals], method:
     if method.information_gain:
         figures |= information_gain.diagnostics(episodes, [each.gains for each in signals])
     if method.igpo:
-        figures |= belief.diagnostics([each.beliefs for each in signals])
+        figures |= belief.diagnostics([each.beliefs for each in signals], method.igpo)
     if rewards := [reward for each in signals for reward in each.rewards if reward is not None]:
         figures |= {"step_reward/mean": statistics.fmean(rewards), "step_reward/steps": float(len(rewards))}
     return figures

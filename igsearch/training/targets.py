@@ -107,8 +107,8 @@ def correct_rollouts(
     if not kept:
         broken = f" (in {spent.failed} the retriever failed)" if spent.failed else ""
         raise UserError(
-            f"none of {spent.rollouts} rollouts of the start policy was right{broken}, so there is nothing to fine-tune "
-            "on; take more questions or samples, or a better start policy"
+            f"none of {spent.rollouts} rollouts of the start policy was right{broken}, so there is nothing to fine-tune"
+            " on; take more questions or samples, or a better start policy"
         )
     return kept, spent
 

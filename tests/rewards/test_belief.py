@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from igsearch.credit.igpo import turn_rewards
 from igsearch.methods import METHODS, IgpoConfig
 from igsearch.policy.base import Policy
 from igsearch.records import EndReason, Episode
@@ -67,18 +68,37 @@ def test_equal_contexts_are_scored_once(
     assert got[2].after == ()
 
 
-def test_a_context_keeps_its_last_tokens(policy: Policy, episodes: list[Episode]) -> None:
+def test_a_context_that_is_too_long_has_no_belief_and_its_rollout_no_turn_reward(
+    policy: Policy, episodes: list[Episode]
+) -> None:
+    """Cut to its last tokens it would have lost the question, and the difference to the one before would say so."""
     opening = policy.tokenizer.encode(scaffold(policy), add_special_tokens=False)
-    got = beliefs(policy, episodes, scaffold(policy), IgpoConfig(max_context=len(opening)))
-    values = {value for each in got[:3] for value in (each.first, *each.after)}
-    assert len(values) == 1
+    whole = beliefs(policy, episodes, scaffold(policy), CONFIG)
+    last = max(span.outer_end for span in episodes[1].spans if span.kind.value == "documents")
+    limit = IgpoConfig(max_context=len(episodes[1].prompt_ids) + last + len(opening) - 1)
+    got = beliefs(policy, episodes[1:2], scaffold(policy), limit)[0]
+    assert (got.first, got.after[0]) == pytest.approx((whole[1].first, whole[1].after[0]), abs=1e-5)
+    assert (got.after[1], got.too_long) == (None, 1)
+    assert turn_rewards(got.first, got.after, limit) == []
+    assert diagnostics([got, got], limit)["belief/truncated"] == 2.0
+    nothing = beliefs(policy, episodes[1:2], scaffold(policy), IgpoConfig(max_context=1))
+    assert nothing == [Beliefs(None, (None, None), 3)]
+
+
+def test_by_default_a_context_of_any_length_is_scored(policy: Policy, episodes: list[Episode]) -> None:
+    """What stands more than 4,096 tokens back counts."""
+    ids = episodes[2].prompt_ids
+    far = [[*[token] * 500, *ids[-1:] * 4200, *ids] for token in sorted(set(ids))[:2]]
+    got = beliefs(policy, [replace(episodes[2], prompt_ids=prompt) for prompt in far], scaffold(policy), CONFIG)
+    assert got[0].first is not None
+    assert got[0].first != got[1].first
 
 
 def test_no_gold_answer_or_a_failed_retriever_no_belief(policy: Policy, episodes: list[Episode]) -> None:
     episodes[0].question = replace(episodes[0].question, answers=())
     episodes[1].end = EndReason.RETRIEVER_FAILED
     assert beliefs(policy, episodes, scaffold(policy), CONFIG)[:2] == [Beliefs(), Beliefs()]
-    assert diagnostics([Beliefs()]) == {}
+    assert diagnostics([Beliefs()], CONFIG) == {}
 
 
 def test_beliefs_reach_the_turns_that_searched(policy: Policy, episodes: list[Episode]) -> None:
@@ -99,5 +119,5 @@ def test_other_methods_measure_no_belief(policy: Policy, episodes: list[Episode]
 
 
 def test_diagnostics_are_means_over_rollouts() -> None:
-    figures = diagnostics([Beliefs(-4.0, (-3.0, -1.0)), Beliefs(-2.0, ()), Beliefs()])
+    figures = diagnostics([Beliefs(-4.0, (-3.0, -1.0)), Beliefs(-2.0, ()), Beliefs()], CONFIG)
     assert figures == {"belief/first": -3.0, "belief/last": -1.0}
