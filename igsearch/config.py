@@ -120,8 +120,8 @@ class WarmStartConfig(Frozen):
     early_stop: float = Field(0.2, ge=0, le=1)
     forced_answer: float = Field(0.5, ge=0, le=1, description="share cut and continued with the gold answer")
     forced_at_question: float = Field(0.05, ge=0, le=1, description="share of the cuts that come before any search")
-    reflection: float = Field(0.1, ge=0, le=1, description="share of whole ones with further attempts after a request")
-    information_tags: float = Field(0.1, ge=0, le=1, description="share in the tags of Search-R1, without a refine")
+    reflection: float = Field(0.05, ge=0, le=1, description="share of whole ones with further attempts after a request")
+    information_tags: float = Field(0.05, ge=0, le=1, description="share in the tags of Search-R1, without a refine")
     seed: int = 0
 
 
