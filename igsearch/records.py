@@ -96,11 +96,20 @@ _END_SENTENCES = {
 
 @dataclass(frozen=True, slots=True)
 class SearchStep:
-    """One executed search: what was asked, what came back, and how many of its passages this episode had not seen."""
+    """One executed search: what was asked, what came back, and how many of its passages this episode had not seen.
+
+    `shown` is how many of the hits stand, whole or in part, in the documents block; None where all of them do.
+    """
 
     query: str
     hits: tuple[Hit, ...]
     new_passages: int
+    shown: int | None = None
+
+    @property
+    def shown_hits(self) -> tuple[Hit, ...]:
+        """The hits that the policy was shown, best first."""
+        return self.hits[: self.shown]
 
 
 @dataclass(frozen=True, slots=True)

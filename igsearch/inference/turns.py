@@ -198,7 +198,7 @@ class Turns:
         episode = self.episodes[row]
         if len(seen.ids) > self.room(row):
             return False
-        step, offset = add_step(episode, query, hits), len(episode.response_ids)
+        step, offset = add_step(episode, query, hits, seen.shown), len(episode.response_ids)
         if episode.turns:
             episode.turns[-1] = replace(episode.turns[-1], step=step)
         inner, outer = (offset + seen.start, offset + seen.end), (offset, offset + len(seen.ids))

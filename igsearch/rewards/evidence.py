@@ -3,6 +3,7 @@
     evidence_t = 1 if a passage that no earlier search of the rollout brought holds a gold answer, or is one of the
                  passages behind the question where these are known; else 0
 
+A search brings what is shown of it: passages beyond `max_observation_tokens` count for nothing.
 A passage holds an answer if its title or its text does as whole words. The passages behind a question are known in the
 synthetic world (`metadata["chain"]`): there the searches for intermediate facts count as well, and yes and no, which no
 passage holds, are no obstacle.
@@ -17,12 +18,12 @@ from igsearch.retrieval.hits import holds_answer
 
 
 def new_hits(episode: Episode) -> list[list[Hit]]:
-    """For each search step the hits whose passages no earlier step brought."""
+    """For each search step the hits that were shown and whose passages no earlier step had shown."""
     seen: set[str] = set()
     fresh = []
     for step in episode.steps:
-        fresh.append([hit for hit in step.hits if hit.passage.id not in seen])
-        seen |= {hit.passage.id for hit in step.hits}
+        fresh.append([hit for hit in step.shown_hits if hit.passage.id not in seen])
+        seen |= {hit.passage.id for hit in step.shown_hits}
     return fresh
 
 

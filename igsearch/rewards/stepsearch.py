@@ -7,8 +7,9 @@
 Source: StepSearch (arXiv 2505.15107). As in its code, texts are normalised as answers are, and the document frequencies
 of a cosine are those of the passage and the n gold paragraphs alone (scikit-learn's default TF-IDF).
 
-Deviations: a passage is repeated if its id is, not its text. A question without gold paragraphs gives no step reward;
-the original is trained on MuSiQue alone, where every question has some.
+Deviations: a passage is repeated if its id is, not its text. Only passages that were shown, whole or in part, count. A
+question without gold paragraphs gives no step reward; the original is trained on MuSiQue alone, where every question
+has some.
 """
 
 from collections.abc import Sequence
@@ -60,6 +61,6 @@ def stepsearch(episode: Episode) -> list[float | None]:
     gold = gold_texts(episode.question)
     if not gold:
         return [None] * len(episode.steps)
-    texts = [[hit.passage.text or hit.passage.title for hit in step.hits] for step in episode.steps]
-    ids = [[hit.passage.id for hit in step.hits] for step in episode.steps]
+    texts = [[hit.passage.text or hit.passage.title for hit in step.shown_hits] for step in episode.steps]
+    ids = [[hit.passage.id for hit in step.shown_hits] for step in episode.steps]
     return [gain - repeated for gain, repeated in zip(gains(texts, gold), repetitions(ids), strict=True)]

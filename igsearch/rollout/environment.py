@@ -55,11 +55,12 @@ def search_each(retriever: Retriever, queries: Sequence[str], k: int) -> list[li
         return [None] if len(queries) == 1 else [search_each(retriever, [query], k)[0] for query in queries]
 
 
-def add_step(episode: Episode, query: str, hits: Sequence[Hit]) -> int:
-    """Record an executed search and return its index. A passage counts as new when no earlier step returned its id."""
-    seen = {hit.passage.id for step in episode.steps for hit in step.hits}
-    new = {hit.passage.id for hit in hits} - seen
-    episode.steps.append(SearchStep(query=query, hits=tuple(hits), new_passages=len(new)))
+def add_step(episode: Episode, query: str, hits: Sequence[Hit], shown: int | None = None) -> int:
+    """Record an executed search and return its index. The first `shown` hits were shown (None: all); one of them counts
+    as new when no earlier step showed its passage."""
+    seen = {hit.passage.id for step in episode.steps for hit in step.shown_hits}
+    new = {hit.passage.id for hit in hits[:shown]} - seen
+    episode.steps.append(SearchStep(query=query, hits=tuple(hits), new_passages=len(new), shown=shown))
     return len(episode.steps) - 1
 
 
@@ -200,7 +201,7 @@ class Loop:
             offset = len(episode.response_ids)
             if self._inject(row, seen.ids):
                 replies[row] = seen.ids
-                step = add_step(episode, queries[row], hits)
+                step = add_step(episode, queries[row], hits, seen.shown)
                 episode.spans[-1] = replace(episode.spans[-1], step=step)
                 episode.turns[-1] = replace(episode.turns[-1], step=step)
                 inner, outer = (offset + seen.start, offset + seen.end), (offset, offset + len(seen.ids))

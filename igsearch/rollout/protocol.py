@@ -7,7 +7,7 @@ wrote is never read, so a passage that contains `<answer>` or `</documents>` is 
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from igsearch.config import RolloutConfig
@@ -29,12 +29,16 @@ def close_tag(kind: SpanKind) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """An injected documents block: its ids, and where the inner text lies in them (end exclusive)."""
+    """An injected documents block: its ids, and where the inner text lies in them (end exclusive).
+
+    `shown` is how many passages stand in it, whole or in part; None where all that were found do.
+    """
 
     ids: list[int]
     start: int
     end: int
     text: str
+    shown: int | None = None
 
 
 def render_hits(hits: Sequence[Hit], template: str) -> str:
@@ -47,7 +51,11 @@ def render_hits(hits: Sequence[Hit], template: str) -> str:
 
 def observation(policy: Policy, hits: Sequence[Hit], config: RolloutConfig) -> Observation:
     """The documents block for `hits`."""
-    return text_observation(policy, render_hits(hits, config.document_template), config)
+    whole = text_observation(policy, render_hits(hits, config.document_template), config)
+    if len(whole.ids) < config.max_observation_tokens:  # nothing was cut
+        return whole
+    starts = (len(policy.encode(render_hits(hits[:rank], config.document_template))) for rank in range(len(hits)))
+    return replace(whole, shown=sum(start < whole.end - whole.start for start in starts))
 
 
 def text_observation(policy: Policy, text: str, config: RolloutConfig) -> Observation:

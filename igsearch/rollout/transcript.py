@@ -18,7 +18,7 @@ def _segments(episode: Episode, policy: Policy) -> Iterator[dict[str, str]]:
 
 def _step(step: SearchStep) -> dict[str, Any]:
     hits = [{"id": hit.passage.id, "title": hit.passage.title, "score": hit.score} for hit in step.hits]
-    return {"query": step.query, "hits": hits, "new_passages": step.new_passages}
+    return {"query": step.query, "hits": hits, "shown": len(step.shown_hits), "new_passages": step.new_passages}
 
 
 def _aside(aside: Aside, policy: Policy) -> dict[str, Any]:

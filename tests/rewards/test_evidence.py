@@ -10,6 +10,8 @@ from igsearch.policy.base import Policy
 from igsearch.records import Episode
 from igsearch.rewards.evidence import evidence, new_hits
 from igsearch.rewards.signals import diagnostics, measure
+from igsearch.rewards.stepsearch import stepsearch
+from igsearch.rollout.protocol import observation
 from igsearch.training.batch import credit_batch
 
 SHELF = {"karvik": "karvik was born in meldon .", "torras": "torras is the meldondon .", "melras": "melras is karvik ."}
@@ -29,6 +31,26 @@ def test_new_hits_are_those_no_earlier_search_brought(episode: Episode) -> None:
 
 def test_evidence_is_a_new_passage_with_a_gold_answer_as_whole_words(episode: Episode) -> None:
     assert evidence(episode) == [0, 1, 0, 0]
+
+
+def test_what_was_cut_off_the_documents_is_no_evidence_and_no_new_passage(policy: Policy) -> None:
+    """The answer stands in the second passage, which is not shown before the second search brings it alone."""
+    template, first = "{text}\n", SHELF["torras"]
+    room = len(policy.encode(f"{first}\n")) + len(observation(policy, [], scripted.settings(policy)).ids)
+    turns = ["<search> torras karvik </search>", "<search> karvik </search>", "<answer> meldon </answer>"]
+    shelf = scripted.Shelf(torras=first, karvik=SHELF["karvik"])
+    cut, whole = (
+        scripted.play(policy, [turns], shelf, k=2, document_template=template, max_observation_tokens=limit)[0]
+        for limit in (room, 400)
+    )
+    assert [[len(step.hits), len(step.shown_hits)] for step in cut.steps] == [[2, 1], [1, 1]]
+    assert [[len(step.hits), len(step.shown_hits)] for step in whole.steps] == [[2, 2], [1, 1]]
+    assert ([step.new_passages for step in cut.steps], evidence(cut)) == ([1, 1], [0, 1])
+    assert ([step.new_passages for step in whole.steps], evidence(whole)) == ([2, 0], [1, 0])
+    gold = {"gold_paragraphs": [{"title": "karvik", "text": SHELF["karvik"]}]}
+    for episode, rewards in ((cut, [0, 1]), (whole, [1, -1])):
+        episode.question = replace(episode.question, metadata=gold)
+        assert stepsearch(episode) == pytest.approx(rewards)
 
 
 def test_passages_behind_the_question_are_evidence_where_they_are_known(episode: Episode) -> None:

@@ -11,7 +11,7 @@ from scripted import settings
 from igsearch.policy.base import Policy
 from igsearch.records import Hit, Passage, SpanKind
 from igsearch.rollout.prompts import trusted_ids
-from igsearch.rollout.protocol import TurnText, Watch, action_block, observation, turn_blocks
+from igsearch.rollout.protocol import Observation, TurnText, Watch, action_block, observation, render_hits, turn_blocks
 
 
 class Split:
@@ -138,6 +138,20 @@ def test_long_observation_keeps_its_closing_tag(policy: Policy) -> None:
     assert len(seen.ids) == 40
     assert policy.pieces.text(seen.ids).rstrip().endswith("</documents>")
     assert policy.pieces.text(seen.ids[seen.start : seen.end]).startswith((" kar", "karvik"))
+
+
+def test_an_observation_says_how_many_passages_begin_before_it_is_cut(policy: Policy) -> None:
+    hits = [Hit(Passage(name, name, f"{name} was born in meldon ."), 1.0) for name in ("karvik", "torras", "melvik")]
+    template = "{text}\n"
+
+    def seen(room: int) -> Observation:
+        limit = room + len(observation(policy, [], settings(policy)).ids)
+        return observation(policy, hits, settings(policy, document_template=template, max_observation_tokens=limit))
+
+    lengths = [len(policy.encode(render_hits(hits[:count], template))) for count in range(4)]
+    assert [seen(lengths[count]).shown for count in range(3)] == [0, 1, 2]
+    assert [seen(lengths[count] + 1).shown for count in range(3)] == [1, 2, 3]
+    assert seen(lengths[3] + 1).shown is None
 
 
 def test_observation_lists_hits_in_order_through_the_template(bpe_policy: Policy) -> None:

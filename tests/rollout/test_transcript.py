@@ -17,7 +17,7 @@ def test_trajectory_is_json_and_its_segments_are_the_response(policy: Policy) ->
     assert line["prompt"] == policy.pieces.text(episode.prompt_ids)
     assert line["end"] == "answered"
     assert line["steps"] == [
-        {"query": "karvik", "hits": [{"id": "karvik", "title": "karvik", "score": 1.0}], "new_passages": 1}
+        {"query": "karvik", "hits": [{"id": "karvik", "title": "karvik", "score": 1.0}], "shown": 1, "new_passages": 1}
     ]
     assert [span["kind"] for span in line["spans"]] == ["search", "documents", "refine", "answer"]
     assert len(line["sampled"]) == len(line["response_ids"])
