@@ -5,12 +5,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from prefect.exceptions import ParameterTypeError
 from prefect.states import Failed
 
 from flows import benchmark
 from flows.serve import deployments
 from igsearch.config import load
 from igsearch.errors import UserError
+from igsearch.methods import METHODS
 from igsearch.stages import layout, rule
 from igsearch.stages.launch import Overrides, StageFailed
 from igsearch.stages.rule import Plan
@@ -38,6 +40,16 @@ def test_parameters_become_settings() -> None:
     assert (config.profile, config.benchmark.methods, config.benchmark.seeds) == ("micro", ("grpo",), (3, 4))
     assert (config.train.steps, config.retrieval.k) == (7, 2)
     assert benchmark.options(None, None, None, None, None) == Overrides()
+
+
+def test_methods_all_is_a_parameter_beside_a_list() -> None:
+    made = benchmark.options("micro", "all", None, None, None)
+    assert load(made.profile, made.sets).benchmark.methods == tuple(METHODS)
+    flow = benchmark.igsearch
+    assert flow.validate_parameters({"methods": "all"})["methods"] == "all"
+    assert flow.validate_parameters({"methods": ["grpo"]})["methods"] == ["grpo"]
+    with pytest.raises(ParameterTypeError):
+        flow.validate_parameters({"methods": "al"})
 
 
 def test_the_cache_key_is_the_input_digest_while_the_card_is_good(
