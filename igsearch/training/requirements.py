@@ -6,14 +6,14 @@ from igsearch.benchmarks.paragraphs import gold_texts
 from igsearch.config import Config
 from igsearch.errors import UserError
 from igsearch.inference import require
-from igsearch.methods import FineTuneConfig, FormatConfig
+from igsearch.methods import CreditConfig, FineTuneConfig, FormatConfig, MrSearchConfig
 from igsearch.records import Question
 
 GROUPS_OF_ONE = ("reinforce",)
 """The rules that do not compare the rollouts of one question."""
 
 STEP_REWARD_OF = {"cw_grpo": "evidence", "stepsearch_reward": "stepsearch"}
-"""The rules that need a step reward, and which they were made for."""
+"""The rules that need a step reward, and which: they read its values in different ways."""
 
 UNSHOWN = {"tiny": ("think_first",), "tiny_search_r1": ("think_first", "note_after_documents")}
 """What a valid response of `search_r1_format` cannot be asked for, by prompt style."""
@@ -41,9 +41,20 @@ def check(config: Config, name: str, questions: Sequence[Question]) -> None:
         raise UserError(
             f"method {name}: the rule {method.rule} needs methods.{name}.{settings}; set it to {{}} for its defaults"
         )
+    _check_steps(name, method, questions)
+    _check_attempts(name, method, method.attempts or config.rollout.attempts)
+    if method.reward == "search_r1_format":
+        _check_format(name, method.search_r1_format or FormatConfig(), config.rollout.prompt)
+
+
+def _check_steps(name: str, method: CreditConfig, questions: Sequence[Question]) -> None:
+    """What the signal of single searches needs."""
     wanted = STEP_REWARD_OF.get(method.rule)
-    if wanted and method.step_reward is None:
-        raise UserError(f"method {name}: the rule {method.rule} needs methods.{name}.step_reward; set it to {wanted}")
+    if wanted and method.step_reward != wanted:
+        raise UserError(
+            f"method {name}: the rule {method.rule} needs a methods.{name}.step_reward; set it to {wanted} "
+            f"(it is {method.step_reward or 'not set'})"
+        )
     if method.step_reward == "stepsearch" and not any(map(gold_texts, questions)):
         raise UserError(
             f"method {name}: its step reward compares with gold paragraphs, and none of the {len(questions)} training "
@@ -51,13 +62,21 @@ def check(config: Config, name: str, questions: Sequence[Question]) -> None:
         )
     if method.permuted and method.rule != "ig_search":
         raise UserError(f"method {name}: permuted is the random control of the rule ig_search, not of {method.rule}")
-    if method.reward == "search_r1_format" and config.rollout.attempts > 1:
+
+
+def _check_attempts(name: str, method: CreditConfig, attempts: int) -> None:
+    """Some attempt must count, and the format reward knows one alone."""
+    exploring = (method.mr_search or MrSearchConfig()).exploration_attempts
+    if method.rule == "mr_search" and exploring >= attempts:
+        raise UserError(
+            f"method {name}: with methods.{name}.mr_search.exploration_attempts={exploring} the reward of none of its "
+            f"{attempts} attempts counts, and every advantage is 0; set it to less than that"
+        )
+    if method.reward == "search_r1_format" and attempts > 1:
         raise UserError(
             f"method {name}: the reward search_r1_format judges a response with one attempt, and here it has "
-            f"{config.rollout.attempts}; choose another methods.{name}.reward"
+            f"{attempts}; choose another methods.{name}.reward"
         )
-    if method.reward == "search_r1_format":
-        _check_format(name, method.search_r1_format or FormatConfig(), config.rollout.prompt)
 
 
 def _check_format(name: str, form: FormatConfig, prompt: str) -> None:

@@ -39,8 +39,31 @@ def test_the_format_reward_judges_one_attempt() -> None:
 
 def test_a_rule_of_step_rewards_needs_one() -> None:
     config = build({"methods": {"cw_grpo": {"step_reward": None}}})
-    with pytest.raises(UserError, match=r"needs methods\.cw_grpo\.step_reward; set it to evidence"):
+    with pytest.raises(UserError, match=r"needs a methods\.cw_grpo\.step_reward; set it to evidence"):
         requirements.check(config, "cw_grpo", [])
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "wanted"),
+    [("cw_grpo", "stepsearch", "evidence"), ("stepsearch_reward", "evidence", "stepsearch")],
+)
+def test_a_rule_of_step_rewards_needs_its_own_kind(name: str, wrong: str, wanted: str) -> None:
+    """Shares of a sum that may be negative or zero are no shares."""
+    gold = Question("c", "musique", "who", ("b",), metadata={"gold_paragraphs": [{"title": "", "text": "b is it"}]})
+    config = build({"methods": {name: {"step_reward": wrong}}})
+    with pytest.raises(UserError, match=rf"set it to {wanted} \(it is {wrong}\)"):
+        requirements.check(config, name, [gold])
+
+
+@pytest.mark.parametrize("exploring", [2, 3])
+def test_some_attempt_counts(exploring: int) -> None:
+    """Else every advantage is zero and nothing is learnt."""
+    settings = {"attempts": 2, "mr_search": {"exploration_attempts": exploring}}
+    config = build({"methods": {"mr_search": settings}}).for_method("mr_search")
+    with pytest.raises(UserError, match=rf"exploration_attempts={exploring} the reward of none of its 2 attempts"):
+        requirements.check(config, "mr_search", [])
+    settings["mr_search"] = {"exploration_attempts": 1}
+    requirements.check(build({"methods": {"mr_search": settings}}), "mr_search", [])
 
 
 def test_stepsearch_needs_gold_paragraphs() -> None:
