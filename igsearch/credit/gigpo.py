@@ -7,7 +7,7 @@
 norm(x) = (x - mean) / (std + 1e-6), ddof = 1, or x - mean where `normalise_std` is off. R_i is the outcome reward, T_i
 the number of turns. A state is the question, or the documents found last; two are the same if the Ratcliff-Obershelp
 ratio 2M / (|a| + |b|) of their texts reaches `similarity`: each turn joins the first state, in order, whose first
-member is as alike as that.
+member is as alike as that. So the order of a question's rollouts can matter, which it does nowhere else.
 
 Source: GiGPO (arXiv 2505.10978), Eq. 3 and 5 to 8, and the code of verl-agent, whose statistics are over turns, so that
 a long rollout counts more; `statistics_over_turns: false` counts every rollout once, by its first turn. A lone turn of
@@ -41,24 +41,30 @@ class _Sample:
     discounted: float
 
 
-def _alike(a: str, b: str, similarity: float | None) -> bool:
-    if a == b or similarity is None:
-        return a == b
-    matcher = SequenceMatcher(None, a, b, autojunk=False)
-    # The first two are upper bounds of the third, and much faster.
-    return all(ratio() >= similarity for ratio in (matcher.real_quick_ratio, matcher.quick_ratio, matcher.ratio))
+def _home(anchor: str, firsts: Sequence[SequenceMatcher[str]], similarity: float) -> int:
+    """The place of the first text that `anchor` is as alike as that to; the number of texts where there is none."""
+    for place, first in enumerate(firsts):
+        first.set_seq1(anchor)
+        # The first two are upper bounds of the third, and much faster.
+        if all(ratio() >= similarity for ratio in (first.real_quick_ratio, first.quick_ratio, first.ratio)):
+            return place
+    return len(firsts)
 
 
 def states(anchors: Sequence[str], similarity: float | None) -> list[list[int]]:
     """The indices of the anchors of each state, states in order of first appearance; None for equal texts only."""
+    if similarity is None:
+        return groups_of(anchors)
     members: list[list[int]] = []
+    firsts: list[SequenceMatcher[str]] = []  # each has indexed the first member of its state, once
     known: dict[str, list[int]] = {}
     for index, anchor in enumerate(anchors):
         if anchor not in known:
-            home = next((each for each in members if _alike(anchor, anchors[each[0]], similarity)), None)
-            if home is None:
-                members.append(home := [])
-            known[anchor] = home
+            home = _home(anchor, firsts, similarity)
+            if home == len(members):
+                members.append([])
+                firsts.append(SequenceMatcher(None, "", anchor, autojunk=False))
+            known[anchor] = members[home]
         known[anchor].append(index)
     return members
 

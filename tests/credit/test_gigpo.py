@@ -3,10 +3,12 @@
 import math
 from collections.abc import Sequence
 from difflib import SequenceMatcher
+from itertools import permutations
 
 import pytest
 import torch
 
+from igsearch.credit import gigpo
 from igsearch.credit.batch import CreditBatch, TurnUnit
 from igsearch.credit.gigpo import advantages, states
 from igsearch.methods import METHODS, CreditConfig, GigpoConfig
@@ -121,6 +123,32 @@ def test_states_are_joined_in_order_to_the_first_member_that_is_alike() -> None:
     assert states([base, near, far], 0.9) == [[0, 1], [2]]
     assert states([near, base, far], 0.9) == [[0, 1, 2]]
     assert states([base, near, base, far, near], None) == [[0, 2], [1, 4], [3]]
+
+
+def test_the_order_of_a_group_matters_to_states_of_like_texts_and_not_to_those_of_equal_ones() -> None:
+    texts = ["x" * 10, "x" * 9 + "y", "x" * 8 + "yy", "x" * 10]
+
+    def found(order: tuple[int, ...], similarity: float | None) -> set[frozenset[int]]:
+        return {frozenset(order[i] for i in state) for state in states([texts[i] for i in order], similarity)}
+
+    assert len({frozenset(found(order, None)) for order in permutations(range(4))}) == 1
+    assert found((0, 1, 2, 3), 0.9) == {frozenset({0, 1, 3}), frozenset({2})}
+    assert found((1, 0, 2, 3), 0.9) == {frozenset({0, 1, 2, 3})}
+
+
+def test_the_first_member_of_a_state_is_indexed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is what each comparison would else begin with."""
+    indexed: list[str] = []
+
+    class Counting(SequenceMatcher[str]):
+        def set_seq2(self, b: Sequence[str]) -> None:
+            indexed.append(str(b))
+            super().set_seq2(b)
+
+    monkeypatch.setattr(gigpo, "SequenceMatcher", Counting)
+    texts = [f"{name} {number}" * 5 for number in range(4) for name in ("karvik", "torras", "karvik was")]
+    assert indexed == [texts[state[0]] for state in states(texts, 0.5)]
+    assert indexed
 
 
 def test_no_character_is_junk() -> None:
