@@ -59,7 +59,7 @@ def _write_experiment(name: str, profile: str, sets: list[str] | None) -> None:
         raise UserError(f"--experiment {name}: take letters, digits and underscores, and no other profile's name")
     folder = layout.EXPERIMENTS / name
     dvc.write_experiment(folder, configuration(profile, sets))
-    show.say(f"{folder}: run it with `igsearch benchmark --profile {folder}` or `dvc repro {folder / dvc.FILE}`")
+    show.say(f"{folder}: run it with `igsearch benchmark --profile {folder}` or `dvc --cd {folder} repro`")
 
 
 def register(app: typer.Typer) -> None:

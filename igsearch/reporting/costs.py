@@ -154,7 +154,7 @@ def budget_table(
     for result in (each for each in results if training.get(each.method)):
         found = [at_budget(run, rollouts_per_step, limit) for run in training[result.method]]
         values = dict(zip(_AT_BUDGET, _spreads(result, found), strict=True))
-        digits = (0, 0, 3, 3, 3)
+        digits = (0, 1, 3, 3, 3)
         cells = (t.spread_cell(value, places) for value, places in zip(values.values(), digits, strict=True))
         rows.append((display(result.method), str(len(result.seeds)), *cells))
         means = {name.replace(", k", "_k").replace(" ", "_"): value and value.mean for name, value in values.items()}

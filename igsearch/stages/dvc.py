@@ -1,9 +1,9 @@
 """dvc.yaml, made from the table of stages: `python -m igsearch.stages.dvc` writes it, and `igsearch config` for another
 configuration, as DVC must not be told of questions or a policy that are no files of the project.
 
-An experiment, a folder below experiments/, has a params.yaml and a dvc.yaml of its own: the whole pipeline, whose files
-lie in that folder and whose commands run in the project folder. What the project has made from the same inputs is taken
-over (stages/rule.py).
+An experiment, a folder below experiments/, is a DVC project of its own within this one and shares its cache: the whole
+pipeline, whose files lie in that folder and whose commands run in the project folder. What the project has made from
+the same inputs is taken over (stages/rule.py).
 
 Outputs persist: DVC leaves them in place when it runs a stage, and the rule of the cards decides whether there is
 anything to do. So what another door has made is not made twice.
@@ -22,6 +22,15 @@ from igsearch.stages.table import STAGES, Stage, reads
 
 HEADER = "# Made by `python -m igsearch.stages.dvc` from igsearch/stages/table.py: change that, then run it again.\n"
 FILE = Path("dvc.yaml")
+PACKAGE = Path(__file__).resolve().parent.parent
+PROJECT_FILES = {
+    ".gitignore": "/config.local\n/tmp\n/cache\n",
+    "config": (
+        "[core]\n    analytics = false\n    autostage = false\n    check_update = false\n"
+        "[cache]\n    dir = ../../../.dvc/cache\n"
+    ),
+}
+"""What lies in the .dvc of an experiment."""
 METRICS, PLOTS = ("results/metrics.json",), ("results/plots",)
 
 
@@ -54,9 +63,20 @@ def _outside_rules(stage: Stage, config: Config, folder: Path) -> list[str]:
     return [f"{_up(folder)}{each.relative_to(here)}" if each.is_relative_to(here) else str(each) for each in paths]
 
 
+def _modules(stage: Stage, folder: Path) -> list[str]:
+    """The modules of a stage. For an experiment they lie outside its DVC project, where .dvcignore has no say: folders
+    are spelt out, lest what Python leaves in them counts."""
+    if not folder.parts:
+        return [f"igsearch/{name}" for name in stage.modules]
+    paths = [PACKAGE / name for name in stage.modules]
+    files = [file for path in paths for file in ([path] if path.is_file() else sorted(path.rglob("*.*")))]
+    kept = [file.relative_to(PACKAGE) for file in files if file.is_file() and "__pycache__" not in file.parts]
+    return [f"{_up(folder)}igsearch/{name.as_posix()}" for name in kept]
+
+
 def _dependencies(stage: Stage, config: Config, folder: Path) -> list[str]:
     """Data and modules. Of inputs that exist once per run, the folder of all runs: DVC cannot list them one by one."""
-    data, modules = _data(config, folder), [f"{_up(folder)}igsearch/{name}" for name in stage.modules]
+    data, modules = _data(config, folder), _modules(stage, folder)
     folders = [name.split("/{run}")[0] for name in stage.every_run]
     single = [name for name in _fill(stage, reads(stage, config)) if str(Path(name).parent) not in folders]
     if config.policy.name == "smollm2" and "policy" in single:
@@ -102,9 +122,11 @@ def experiment(name: str) -> Config:
 
 
 def write_experiment(folder: Path, config: Config) -> None:
-    """Write params.yaml and dvc.yaml of an experiment."""
+    """Write params.yaml and dvc.yaml of an experiment, and what makes its folder a DVC project."""
     write_text(folder / PARAMS, config.to_yaml())
     write_text(folder / FILE, text(config, folder))
+    for name, content in PROJECT_FILES.items():
+        write_text(folder / ".dvc" / name, content)
 
 
 if __name__ == "__main__":

@@ -18,17 +18,15 @@ DATA = Path("data.dvc")
 
 
 def tracked(base: Path = Path()) -> bool:
-    """Whether this folder is a DVC project, with our pipeline in `base`."""
-    return Path(".dvc").is_dir() and (base / "dvc.yaml").is_file()
+    """Whether this folder is a DVC project with our pipeline."""
+    return (base / ".dvc").is_dir() and (base / "dvc.yaml").is_file()
 
 
 def target(job: Job, base: Path = Path()) -> str:
-    """What DVC calls a job: `index`, `train@grpo-0`; the world of the project is data.dvc. Those of an experiment begin
-    with its dvc.yaml."""
+    """What DVC calls a job: `index`, `train@grpo-0`. The project's world is data.dvc, that of an experiment a stage."""
     if job.stage.name == "world" and base == Path():
         return str(DATA)
-    name = f"{job.stage.name}@{job.run}" if job.stage.matrix else job.stage.name
-    return name if base == Path() else f"{base / 'dvc.yaml'}:{name}"
+    return f"{job.stage.name}@{job.run}" if job.stage.matrix else job.stage.name
 
 
 def commit(jobs: Iterable[Job], layout: Layout) -> None:
@@ -42,7 +40,7 @@ def commit(jobs: Iterable[Job], layout: Layout) -> None:
         if why:
             raise UserError(f"{job.name} was changed while the benchmark ran ({why}); run it again")
     call = [sys.executable, "-m", "dvc", "commit", "--quiet", "--force", *(target(job, layout.base) for job in listed)]
-    done = subprocess.run(call, capture_output=True, text=True, encoding="utf-8")
+    done = subprocess.run(call, cwd=layout.base, capture_output=True, text=True, encoding="utf-8")
     if done.returncode:
         raise UserError(f"dvc commit failed: {' '.join((done.stderr or done.stdout).split())}")
 

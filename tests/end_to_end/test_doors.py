@@ -149,3 +149,14 @@ def test_mlflow_has_a_parent_and_its_children(project: Path, run: Run) -> None:
             metrics
         )
         assert (params["method"], params["seed"]) == (name.split("-")[0], "0")
+
+
+def test_an_experiment_takes_over_the_projects_runs_and_leaves_its_dvc_clean(project: Path, run: Run) -> None:
+    """Only the tables are made: the experiment has base methods, the project has none."""
+    run("igsearch", "config", "use", "micro", "--experiment", "mini", "--set", "benchmark.bases=[grpo]")
+    told = run("dvc", "--cd", "experiments/mini", "repro")
+    assert len(re.findall("taken over from .* of the project", told.stdout + told.stderr)) == len(cards(project)) - 1
+    tables = project / "experiments/mini/results/tables"
+    assert "| ig_search | grpo | 1 |" in (tables / "differences.md").read_text(encoding="utf-8")
+    assert json.loads(run("dvc", "--cd", "experiments/mini", "status", "--json").stdout) == {}
+    assert stale(run) == set()

@@ -84,7 +84,9 @@ def test_the_project_takes_nothing_over_and_experiments_take_from_each_other(her
 def test_dvc_runs_an_experiment_in_the_project_folder(here: Path) -> None:
     text = Path("experiments/faster/dvc.yaml").read_text(encoding="utf-8")
     assert "cd ../.. && python -m igsearch world --profile experiments/faster\n" in text
-    assert "- ../../igsearch/credit\n" in text
+    assert "- ../../igsearch/credit/grpo.py\n" in text
+    assert "__pycache__" not in text
+    assert versions.tracked(Path("experiments/faster"))
     assert "- artifacts/prepared\n" in text
     own = build({"data": {"synthetic": False, "corpus": "mine/passages.jsonl", "questions": "/abs/questions"}})
     other = dvc.text(own, Path("experiments/faster"))
@@ -93,12 +95,10 @@ def test_dvc_runs_an_experiment_in_the_project_folder(here: Path) -> None:
     assert "- ${data.questions}\n" in other
 
 
-def test_dvc_is_told_of_an_experiments_job_by_its_file() -> None:
-    job = Job(STAGES["train"], "grpo", 0)
-    assert versions.target(job) == "train@grpo-0"
-    assert versions.target(job, Path("experiments/all")) == "experiments/all/dvc.yaml:train@grpo-0"
+def test_the_world_is_raw_data_of_the_project_and_a_stage_of_an_experiment() -> None:
+    assert versions.target(Job(STAGES["train"], "grpo", 0), Path("experiments/all")) == "train@grpo-0"
     assert versions.target(Job(STAGES["world"])) == "data.dvc"
-    assert versions.target(Job(STAGES["world"]), Path("experiments/all")) == "experiments/all/dvc.yaml:world"
+    assert versions.target(Job(STAGES["world"]), Path("experiments/all")) == "world"
 
 
 def test_a_folder_without_params_is_no_profile(here: Path) -> None:
