@@ -131,7 +131,10 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Aside:
-    """What the policy wrote in a context of its own, beside the response, to digest what search `step` found."""
+    """What the policy wrote in a context of its own, beside the response, to digest what search `step` found.
+
+    `step` is -1 where that no longer fitted into the response, so that the search did not become a step.
+    """
 
     step: int
     prompt_ids: tuple[int, ...]

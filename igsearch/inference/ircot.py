@@ -76,8 +76,10 @@ def _reason(turns: Turns, retriever: Retriever) -> None:
     for _ in range(rollout.max_searches):
         found = turns.search(retriever, queries)
         seen = {row: observation(turns.policy, hits, rollout) for row, hits in found.items()}
-        rows = [row for row, hits in found.items() if turns.show(row, queries[row], hits, seen[row])]
-        turns.inject({row: _question(turns, row) for row in rows})
+        again = {row: _question(turns, row) for row in found}
+        fit = [row for row in found if len(seen[row].ids) + len(again[row]) <= turns.room(row)]
+        rows = [row for row in fit if turns.show(row, queries[row], found[row], seen[row])]
+        turns.inject({row: again[row] for row in rows})
         said = turns.think(rows, _SENTENCE_ENDS, rollout.max_turn_tokens)
         queries = {row: sentence for row, sentence in said.items() if _asks_on(turns.episodes[row], sentence)}
 

@@ -27,7 +27,8 @@ def answer_opened(turns: Turns, rows: Sequence[int]) -> None:
         before = line_break if turns.episodes[row].response_ids else []
         asked[row] = [] if turns.tail(row).endswith(open_tag(SpanKind.ANSWER)) else [*before, *opening]
     turns.inject(asked)
-    for row, turn in turns.sample(rows, ENDING, turns.config.evaluation.max_answer_tokens).items():
+    caps = [turns.config.evaluation.max_answer_tokens] * len(rows)
+    for row, turn in turns.sample(rows, ENDING, caps).items():
         span = turns.add_span(row, SpanKind.ANSWER, turn, _ends(turn), len(opening))
         turns.episodes[row].prediction = span.text
         turns.episodes[row].end = EndReason.ANSWERED

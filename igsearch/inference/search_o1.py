@@ -110,8 +110,9 @@ def _reason(turns: Turns, retriever: Retriever) -> None:
     """Think, search and distil in turn, all rows that still do at once."""
     rollout, rows = turns.config.rollout, turns.rows
     for number in range(rollout.max_searches + 1):
-        rows = [row for row in rows if turns.room(row) >= rollout.max_turn_tokens]
-        written = turns.sample(rows, _TURN_ENDS, rollout.max_turn_tokens)
+        rows = [row for row in rows if turns.room(row) > 0]
+        caps = [min(rollout.max_turn_tokens, turns.room(row)) for row in rows]
+        written = turns.sample(rows, _TURN_ENDS, caps)
         asked = {row: _record(turns, row, turn) for row, turn in written.items()}
         queries = {row: query for row, query in asked.items() if query and number < rollout.max_searches}
         found = turns.search(retriever, queries)
@@ -133,9 +134,11 @@ def _record(turns: Turns, row: int, turn: Written) -> str | None:
 
 
 def _show(turns: Turns, row: int, query: str, hits: Sequence[Hit], seen: Observation) -> bool:
-    """Put a distillate into the reasoning and give the query before it its step. False where there is no room."""
-    spans, place = turns.episodes[row].spans, len(turns.episodes[row].spans) - 1
+    """Put a distillate into the reasoning and give the query before it its step. False where there is no room: then it
+    was made for no step."""
+    spans, place, asides = turns.episodes[row].spans, len(turns.episodes[row].spans) - 1, turns.episodes[row].asides
     if not turns.show(row, query, hits, seen):
+        asides[-1] = replace(asides[-1], step=-1)
         return False
     spans[place] = replace(spans[place], step=spans[-1].step)
     return True

@@ -132,7 +132,8 @@ class Turns:
 
     def room(self, row: int) -> int:
         """How many tokens the response has left beside the answer and the tags that lead to it."""
-        kept = len(self.ids("</think>\n<answer>")) + self.config.evaluation.max_answer_tokens
+        tags = (close_tag(SpanKind.THINK), "\n", open_tag(SpanKind.ANSWER))
+        kept = sum(len(self.ids(tag)) for tag in tags) + self.config.evaluation.max_answer_tokens
         return self.config.rollout.max_response_tokens - len(self.episodes[row].response_ids) - kept
 
     def inject(self, ids: Mapping[int, Sequence[int]]) -> None:
@@ -142,10 +143,10 @@ class Turns:
         for row in rows:
             append_injected(self.episodes[row], ids[row])
 
-    def sample(self, rows: Sequence[int], ending: re.Pattern[bytes], cap: int) -> dict[int, Written]:
-        """One turn of the policy in each of `rows`, recorded."""
+    def sample(self, rows: Sequence[int], ending: re.Pattern[bytes], caps: Sequence[int]) -> dict[int, Written]:
+        """One turn of the policy in each of `rows`, of at most so many tokens, recorded."""
         written = {}
-        turns = write(self.policy, self.session, rows, ending, [cap] * len(rows)) if rows else []
+        turns = write(self.policy, self.session, rows, ending, caps) if rows else []
         for row, sampled in zip(rows, turns, strict=True):
             episode = self.episodes[row]
             offset = len(episode.response_ids)
@@ -155,14 +156,14 @@ class Turns:
         return written
 
     def think(self, rows: Sequence[int], ending: re.Pattern[bytes], cap: int) -> dict[int, str]:
-        """A thought of each row that has room for `cap` tokens, in tags that the environment sees to.
+        """A thought of each row that has room for one, of at most `cap` tokens, in tags that the environment sees to.
 
         Where the policy has gone over to the answer by itself, the tags are left to it.
         """
         opening = self.ids(open_tag(SpanKind.THINK))
-        rows = [row for row in rows if self.room(row) >= len(opening) + cap]
+        rows = [row for row in rows if self.room(row) > len(opening)]
         self.inject(dict.fromkeys(rows, opening))
-        written = self.sample(rows, ending, cap)
+        written = self.sample(rows, ending, [min(cap, self.room(row)) for row in rows])
         self.close_thought(rows)
         return {
             row: self.add_span(row, SpanKind.THINK, turn, turn.inner(ending), len(opening)).text

@@ -11,6 +11,7 @@ from igsearch.policy import generate
 from igsearch.policy.base import Policy, Session
 from igsearch.records import EndReason, Episode, SpanKind
 from igsearch.rollout.prompts import trusted_ids
+from igsearch.rollout.protocol import observation
 from igsearch.rollout.transcript import trajectory
 
 SHELF = {"karvik": "karvik is by meldon", "torras": "torras was born in baldon"}
@@ -96,9 +97,55 @@ def test_a_stray_closing_tag_ends_the_thought(bpe_policy: Policy, play: Play, me
     assert [span.text for span in episode.spans] == ["it is meldon", "meldon"]
 
 
+def _left(policy: Policy, room: int, *texts: str) -> int:
+    """A `max_response_tokens` that leaves `room` beside these texts, the tags of an answer and the answer."""
+    written = (*texts, "</think>", "\n", "<answer>")
+    return room + sum(len(trusted_ids(policy, text)) for text in written) + Config().evaluation.max_answer_tokens
+
+
 def test_cot_keeps_room_for_the_answer(bpe_policy: Policy, play: Play) -> None:
-    (episode,) = play("cot", Shelf(), [["meldon</answer>"]], max_response_tokens=60)
+    limit = _left(bpe_policy, 0, "<think>")
+    (episode,) = play("cot", Shelf(), [["meldon</answer>"]], max_response_tokens=limit)
     assert _text(bpe_policy, episode) == "<answer>meldon</answer>"
+
+
+def test_cot_thinks_in_the_room_there_is(bpe_policy: Policy, play: Play) -> None:
+    """A turn of 200 tokens would not fit; its place holds a shorter thought, and the answer what it may have."""
+    said = "it is by torras"
+    limit = _left(bpe_policy, 3, "<think>")
+    (episode,) = play("cot", Shelf(), [[said, "meldon" * 32]], max_response_tokens=limit, max_turn_tokens=200)
+    assert [turn.end - turn.start for turn in episode.turns] == [3, Config().evaluation.max_answer_tokens]
+    assert len(episode.response_ids) == limit
+    thought = bpe_policy.pieces.text(trusted_ids(bpe_policy, said)[:3])
+    assert _text(bpe_policy, episode).startswith(f"<think>{thought}</think>\n<answer>meldon")
+    _check_records(bpe_policy, episode)
+
+
+def test_search_o1_reasons_in_the_room_there_is(bpe_policy: Policy, play: Play) -> None:
+    said = "it is by torras"
+    limit = _left(bpe_policy, 3, "<think>")
+    (episode,) = play("search_o1", Shelf(), [[said, "meldon</answer>"]], max_response_tokens=limit, max_turn_tokens=200)
+    thought = bpe_policy.pieces.text(trusted_ids(bpe_policy, said)[:3])
+    assert _text(bpe_policy, episode) == f"<think>{thought}</think>\n<answer>meldon</answer>"
+    _check_records(bpe_policy, episode)
+
+
+def test_a_note_that_no_longer_fits_belongs_to_no_step(bpe_policy: Policy, play: Play) -> None:
+    turn = "<search>karvik</search>"
+    scripts = [[turn, "meldon</answer>"]], [["meldon did it.</refine>"]]
+    limit = _left(bpe_policy, 3, "<think>", turn)
+    (episode,) = play("search_o1", Shelf(**SHELF), *scripts, max_response_tokens=limit)
+    assert (episode.steps, [aside.step for aside in episode.asides]) == ([], [-1])
+    assert len(episode.response_ids) <= limit
+    assert (episode.prediction, trajectory(episode, bpe_policy)["asides"][0]["step"]) == ("meldon", -1)
+
+
+def test_ircot_repeats_the_question_only_in_the_room_there_is(bpe_policy: Policy, play: Play) -> None:
+    seen = observation(bpe_policy, Shelf(**SHELF).search(["karvik"], 1)[0], settings(bpe_policy))
+    limit = _left(bpe_policy, len(seen.ids))
+    (episode,) = play("ircot", Shelf(**SHELF), [["meldon " * 40]], max_response_tokens=limit)
+    assert len(episode.response_ids) <= limit
+    assert episode.steps == []
 
 
 def test_ircot_asks_with_the_question_then_with_each_sentence(bpe_policy: Policy, play: Play) -> None:
