@@ -169,10 +169,15 @@ class Run:
         self.client.log_batch(self.id, tags=[RunTag(name, value) for name, value in tags.items()])
 
     def log_dataset(self, name: str, digest: str, source: Path | str, context: str) -> None:
-        """Log a data set as an input: its digest (cut to MLflow's 36 characters), where it lies, what it served for."""
+        """Log a data set as an input: its digest (cut to MLflow's 36 characters), where it lies, what it served for.
+
+        One process at a time: MLflow looks whether the store has the data set and then adds it, so two runs that start
+        together would both add it, and one would fail.
+        """
         dataset = Dataset(name, digest[:_DIGEST_LENGTH], "local", json.dumps({"uri": str(source)}))
         entity = DatasetInput(dataset, [InputTag("mlflow.data.context", context)])
-        self.client.log_inputs(self.id, [entity])
+        with _store_lock(tracking_uri()):
+            self.client.log_inputs(self.id, [entity])
 
     def log_folder(self, path: Path, name: str | None = None) -> None:
         """Copy a file or a folder to the artifacts, below `name`."""

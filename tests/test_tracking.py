@@ -6,7 +6,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from mlflow import MlflowClient
@@ -40,6 +42,21 @@ def test_the_store_lies_below_the_working_folder_unless_the_environment_names_an
     assert experiment.artifact_location == (Path.cwd() / "mlflow" / "artifacts").as_uri()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
     assert tracking.tracking_uri() == "http://127.0.0.1:5000"
+
+
+def test_runs_that_start_together_may_log_the_same_new_data_set(store: MlflowClient) -> None:
+    config, together = Config(), Barrier(4)
+
+    def start(place: int) -> str:
+        with tracking.run(f"together-{place}", tracking.run_params(config, "grpo", place), {}) as run:
+            for round_ in range(20):
+                together.wait()
+                run.log_dataset(f"prepared-{round_}", "e" * 64, "artifacts/prepared", "training")
+        return run.id
+
+    with ThreadPoolExecutor(4) as workers:
+        runs = list(workers.map(start, range(4)))
+    assert [len(store.get_run(run).inputs.dataset_inputs) for run in runs] == [20] * 4
 
 
 def test_a_run_holds_params_tags_metrics_inputs_and_artifacts(store: MlflowClient, tmp_path: Path) -> None:
