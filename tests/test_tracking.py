@@ -45,7 +45,7 @@ def test_the_store_lies_below_the_working_folder_unless_the_environment_names_an
 
 
 def test_runs_that_start_together_may_log_the_same_new_data_set(store: MlflowClient) -> None:
-    config, together = Config(), Barrier(4)
+    config, together = Config(), Barrier(4, timeout=20)
 
     def start(place: int) -> str:
         with tracking.run(f"together-{place}", tracking.run_params(config, "grpo", place), {}) as run:
