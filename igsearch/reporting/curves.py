@@ -58,8 +58,8 @@ CURVES = (
     Curve(
         "step_signal",
         "credit/step_share_uniform_groups",
-        "Advantage mass that the step signal adds in groups without outcome variance",
-        "share of the whole mass",
+        "The step signal in groups without outcome variance",
+        "share of the mass of all advantages",
         _TRAINING,
         _SMOOTHING,
     ),
@@ -93,12 +93,13 @@ def _name(method: str, runs: Sequence[TrainingRun]) -> str:
     return f"{display(method)} ({len(runs)} seed{'s' if len(runs) > 1 else ''})"
 
 
-def _together(runs: Runs, curve: Curve, caption: str) -> "Figure":
+def _together(runs: Runs, methods: Sequence[str], curve: Curve, caption: str) -> "Figure":
+    """One frame. A method looks the same in every figure, whichever of `methods` this one shows."""
     figure, axes = frame(curve.title, caption)
     for method, members in runs.items():
         few = len(_over_seeds(members, curve)[0]) <= 20
-        marker = marker_of(list(runs), method) if few else None
-        _line(axes, members, curve, label=_name(method, members), marker=marker, **style_of(list(runs), method))
+        marker = marker_of(methods, method) if few else None
+        _line(axes, members, curve, label=_name(method, members), marker=marker, **style_of(methods, method))
     axes.set(xlabel="training step", ylabel=curve.ylabel)
     axes.legend(loc="best")
     return figure
@@ -124,11 +125,12 @@ def draw(training: Sequence[TrainingRun], curve: Curve, questions: int, syntheti
 
     `questions`: how many were asked at each validation.
     """
-    runs = {method: of for method, of in by_method(training).items() if _over_seeds(of, curve)[0]}
+    trained = by_method(training)
+    runs = {method: of for method, of in trained.items() if _over_seeds(of, curve)[0]}
     if not runs:
         return None
     caption = caption_of(f"{curve.told.format(n=questions)} {_BAND}", synthetic)
-    figure = (_apart if len(runs) > MANY else _together)(runs, curve, caption)
+    figure = _apart(runs, curve, caption) if len(runs) > MANY else _together(runs, list(trained), curve, caption)
     for axes in figure.axes:
         axes.set_ylim(0, None)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
