@@ -104,7 +104,7 @@ def test_a_job_dies_with_the_process_that_started_it(here: Path) -> None:
         "from igsearch.stages.launch import Children; "
         "Children().run(['warm-start', '--profile', 'micro', '--set', 'warm_start.steps=100000'], print)"
     )
-    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    parent = subprocess.Popen([sys.executable, "-u", "-c", code], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     parent.stdout.readline()  # it works
     (child,) = psutil.Process(parent.pid).children()
