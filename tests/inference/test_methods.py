@@ -1,5 +1,7 @@
 """What all ways of answering have in common, and those that answer at once."""
 
+import re
+
 import pytest
 from scripted import Scripted, Shelf, question, settings
 
@@ -21,8 +23,11 @@ def _config(policy: Policy, **changes: object) -> Config:
 
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_method_gives_one_greedy_episode_per_question_in_order(policy: Policy, method: str) -> None:
-    if refusal(method, _config(policy).rollout.prompt):
-        pytest.skip("means nothing for a policy without sentences")
+    reason = refusal(method, _config(policy).rollout.prompt)
+    if reason:
+        with pytest.raises(UserError, match=re.escape(reason)):
+            METHODS[method](policy, Shelf(**SHELF), ASKED, _config(policy))
+        return
     episodes = METHODS[method](policy, Shelf(**SHELF), ASKED, _config(policy))
     again = METHODS[method](policy, Shelf(**SHELF), ASKED, _config(policy, batch_size=1))
     assert [episode.question.id for episode in episodes] == ["a", "b"]
