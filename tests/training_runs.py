@@ -39,6 +39,14 @@ class Trained:
 Train = Callable[..., Trained]
 
 
+def assert_the_same(run: Trained, other: Trained) -> None:
+    """Every weight bit for bit, and every figure of the history."""
+    assert run.weights.keys() == other.weights.keys()
+    for name, value in run.weights.items():
+        assert torch.equal(other.weights[name], value), name
+    assert run.measured() == other.measured()
+
+
 def settings(**train: Any) -> Config:
     """Four questions by two rollouts, three steps, no validation; the methods and presets of the profile ablation."""
     base = {"steps": 3, "prompts_per_step": 4, "group_size": 2, "learning_rate": 1e-3, "validation_questions": 0}

@@ -26,7 +26,11 @@ def test_data_come_out_as_pinned_and_dvc_has_them(project: Path, run: Run) -> No
     """`make data` for the profile of params.yaml; for the default one data.dvc does not change."""
     run("igsearch", "config", "use", "embedded")
     make(run, "data")
-    run("git", "diff", "--exit-code", "data.dvc")
+    assert run("git", "diff", "--exit-code", "data.dvc").stdout == ""
+    assert json.loads(run("dvc", "status", "--json", "data.dvc").stdout) == {}
+    shutil.rmtree(project / "data")
+    run("dvc", "checkout", "data.dvc")
+    assert (project / "data" / "corpus.jsonl").is_file()
     run("igsearch", "config", "use", "micro")
     make(run, "data")
 

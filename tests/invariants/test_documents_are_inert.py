@@ -1,15 +1,11 @@
 """What a retrieved page says must not act: tags, an answer block, special-token strings. With tags of every kind."""
 
-from collections.abc import Iterator
-
 import batches
 import pytest
 import scripted
 
 from igsearch.credit import ig_search
-from igsearch.errors import UserError
 from igsearch.methods import METHODS, InformationGainConfig
-from igsearch.policy import load, tiny
 from igsearch.policy.base import Policy
 from igsearch.records import Episode, SpanKind
 from igsearch.rewards import information_gain as ig
@@ -25,22 +21,11 @@ PLAIN = InformationGainConfig()
 ENVIRONMENT = SpanKind.DOCUMENTS
 
 
-def smollm2_policy() -> Policy:
-    """The real tokenizer of SmolLM2 over random weights of a few thousand parameters a layer."""
-    tokenizer = load._tokenizer(load.smollm2_directory())
-    model = tiny._model(scripted.SIZES, len(tokenizer), tokenizer.pad_token_id, tokenizer.eos_token_id)
-    return Policy(model=model, tokenizer=tokenizer, name="smollm2")
-
-
 @pytest.fixture(scope="module", params=["tiny", "bpe", "smollm2"])
-def policy(request: pytest.FixtureRequest, policies: dict[str, Policy]) -> Iterator[Policy]:
-    if request.param != "smollm2":
-        yield policies[request.param]
-        return
-    try:
-        yield batches.sharpen(smollm2_policy())
-    except UserError as error:
-        pytest.skip(str(error))
+def policy(request: pytest.FixtureRequest, policies: dict[str, Policy]) -> Policy:
+    if request.param == "smollm2":
+        return batches.sharpen(scripted.smollm2_tokenized())
+    return policies[request.param]
 
 
 @pytest.fixture(scope="module")

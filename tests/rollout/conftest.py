@@ -3,7 +3,6 @@
 import pytest
 import scripted
 
-from igsearch.errors import UserError
 from igsearch.policy.base import Policy
 
 
@@ -19,10 +18,7 @@ def bpe_policy() -> Policy:
 
 @pytest.fixture(scope="session")
 def smollm2_policy() -> Policy:
-    try:
-        return scripted.smollm2_tokenized()
-    except UserError as error:
-        pytest.skip(str(error))
+    return scripted.smollm2_tokenized()
 
 
 @pytest.fixture(params=["tiny", "bpe", "smollm2"])

