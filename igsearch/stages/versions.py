@@ -12,14 +12,14 @@ from igsearch.config import load
 from igsearch.errors import UserError
 from igsearch.stages.layout import Layout, home
 from igsearch.stages.rule import Plan
-from igsearch.stages.table import STAGES, Job
+from igsearch.stages.table import STAGES, Job, benchmark
 
-DATA = Path("data.dvc")
+DATA, PIPELINE = Path("data.dvc"), Path("dvc.yaml")
 
 
 def tracked(base: Path = Path()) -> bool:
     """Whether this folder is a DVC project with our pipeline."""
-    return (base / ".dvc").is_dir() and (base / "dvc.yaml").is_file()
+    return (base / ".dvc").is_dir() and (base / PIPELINE).is_file()
 
 
 def target(job: Job, base: Path = Path()) -> str:
@@ -27,6 +27,15 @@ def target(job: Job, base: Path = Path()) -> str:
     if job.stage.name == "world" and base == Path():
         return str(DATA)
     return f"{job.stage.name}@{job.run}" if job.stage.matrix else job.stage.name
+
+
+def targets(jobs: Iterable[Job], layout: Layout) -> list[str]:
+    """What DVC calls `jobs`, in as few names as they have: it writes the whole dvc.lock anew for each name."""
+    named = [target(job, layout.base) for job in jobs]
+    pipeline = {target(job, layout.base) for job in benchmark(layout.config)} - {str(DATA)}
+    if not pipeline <= set(named):
+        return named
+    return [*(name for name in named if name not in pipeline), str(PIPELINE)]
 
 
 def commit(jobs: Iterable[Job], layout: Layout) -> None:
@@ -39,7 +48,7 @@ def commit(jobs: Iterable[Job], layout: Layout) -> None:
         why = Plan(job, layout).stale()
         if why:
             raise UserError(f"{job.name} was changed while the benchmark ran ({why}); run it again")
-    call = [sys.executable, "-m", "dvc", "commit", "--quiet", "--force", *(target(job, layout.base) for job in listed)]
+    call = [sys.executable, "-m", "dvc", "commit", "--quiet", "--force", *targets(listed, layout)]
     done = subprocess.run(call, cwd=layout.base, capture_output=True, text=True, encoding="utf-8")
     if done.returncode:
         raise UserError(f"dvc commit failed: {' '.join((done.stderr or done.stdout).split())}")

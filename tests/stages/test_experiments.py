@@ -6,7 +6,7 @@ import pytest
 
 from igsearch.config import METHODS, build, load
 from igsearch.errors import UserError
-from igsearch.stages import dvc, layout, rule, versions
+from igsearch.stages import dvc, layout, rule, table, versions
 from igsearch.stages.layout import Layout
 from igsearch.stages.rule import Plan
 from igsearch.stages.table import STAGES, Job
@@ -99,6 +99,16 @@ def test_the_world_is_raw_data_of_the_project_and_a_stage_of_an_experiment() -> 
     assert versions.target(Job(STAGES["train"], "grpo", 0), Path("experiments/all")) == "train@grpo-0"
     assert versions.target(Job(STAGES["world"])) == "data.dvc"
     assert versions.target(Job(STAGES["world"]), Path("experiments/all")) == "world"
+
+
+def test_a_whole_pipeline_is_entered_into_dvc_lock_at_once() -> None:
+    config = build({})
+    project, experiment = Layout(config), Layout(config, experiment="all")
+    jobs = table.benchmark(config)
+    assert versions.targets(jobs, project) == ["data.dvc", "dvc.yaml"]
+    assert versions.targets(jobs, experiment) == ["dvc.yaml"]
+    some = [job for job in jobs if job.stage.name in ("world", "index")]
+    assert versions.targets(some, project) == ["data.dvc", "index"]
 
 
 def test_a_folder_without_params_is_no_profile(here: Path) -> None:
