@@ -44,7 +44,13 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("COLUMNS", "100")
     folder(Path("artifacts/evaluate/grpo-0"), "grpo", 2, 1, Config())
     folder(Path("artifacts/evaluate/ig_search-0"), "ig_search", 4, 3, Config())
-    folder(Path("other"), "ig_search", 4, 3, build({"retrieval": {"k": 3}, "rollout": {"max_searches": 5}}))
+    folder(
+        Path("other"),
+        "ig_search",
+        4,
+        3,
+        build({"retrieval": {"k": 3}, "rollout": {"max_searches": 5, "document_template": "{title}\n{text}"}}),
+    )
     return tmp_path
 
 
@@ -55,7 +61,9 @@ def compare(*arguments: str) -> Result:
 def test_runs_of_one_contract_stand_side_by_side(here: Path) -> None:
     result = compare("grpo-0", "artifacts/evaluate/ig_search-0")
     assert result.exit_code == 0, result.output
-    assert result.stdout.startswith("one contract: ")
+    first, second, contract, *_ = result.stdout.splitlines()
+    assert (first, second) == ("A: grpo, seed 0, agent", "B: ig_search, seed 0, agent")
+    assert contract.startswith("one contract: ")
     assert "0.500" in result.stdout
     assert "0.750" in result.stdout
     assert "+0.250  +0." in result.stdout
@@ -68,6 +76,7 @@ def test_runs_of_two_contracts_are_refused_after_what_differs_before_any_number(
     result = compare("grpo-0", "other")
     assert result.exit_code == 2
     assert "  retrieval, k: 1 | 3\n" in result.stdout
+    assert "  prompt, document_template: {text} | {title}\\n{text}\n" in result.stdout
     assert "  budgets, max_searches: 4 | 5\n" in result.stdout
     assert "0.500" not in result.stdout
     assert result.stderr.startswith("error: grpo-0 and other were evaluated under different contracts")

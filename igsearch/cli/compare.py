@@ -22,7 +22,7 @@ _TITLES = {
     "searches": "Searches per question",
     "sampled_tokens": "Sampled tokens per question",
 }
-_NOTE = "difference: second minus first over the same questions; 95 %: its interval over questions."
+_NOTE = "B - A: over the same questions; 95 %: its interval over questions."
 
 
 def compare(
@@ -76,15 +76,20 @@ def _folder(name: str, profile: str | None, sets: list[str] | None) -> Path:
 
 
 def _terms(one: "Evaluation", other: "Evaluation", differing: "list[Difference]") -> str:
-    """The contract, or what differs: one line a term, the first run's value left of the bar."""
+    """Who is compared, and the contract or what differs: one line a term, the first run's value left of the bar."""
     mine, theirs = one.contract.digest[:12], other.contract.digest[:12]
+    who = f"A: {_label(one)}\nB: {_label(other)}\n"
     if not differing:
-        return f"one contract: {mine}\n"
-    lines = "".join(f"  {found}\n" for found in differing)
-    return f"contracts differ ({mine} | {theirs}):\n{lines}"
+        return f"{who}one contract: {mine}\n"
+    lines = "".join(f"  {_one_line(str(found))}\n" for found in differing)
+    return f"{who}contracts differ ({mine} | {theirs}):\n{lines}"
 
 
-def _table(name: str, labels: tuple[str, str], figures: "dict[str, Paired]") -> "Table":
+def _one_line(text: str) -> str:
+    return text.replace("\n", "\\n")
+
+
+def _table(name: str, figures: "dict[str, Paired]") -> "Table":
     from igsearch.reporting.table import Table
 
     digits = 3 if name in ("em", "f1", "cover_em") else 1
@@ -92,7 +97,7 @@ def _table(name: str, labels: tuple[str, str], figures: "dict[str, Paired]") -> 
     for benchmark, of in figures.items():
         means = (f"{of.first:.{digits}f}", f"{of.second:.{digits}f}", f"{of.difference:+.{digits}f}")
         rows.append((benchmark, str(of.n), *means, f"{of.low:+.{digits}f} to {of.high:+.{digits}f}"))
-    return Table(_TITLES[name], ("benchmark", "n", *labels, "difference", "95 %"), tuple(rows))
+    return Table(_TITLES[name], ("benchmark", "n", "A", "B", "B - A", "95 %"), tuple(rows))
 
 
 def _label(evaluation: "Evaluation") -> str:
@@ -102,9 +107,9 @@ def _label(evaluation: "Evaluation") -> str:
 def _print_tables(one: "Evaluation", other: "Evaluation", figures: "dict[str, dict[str, Paired]]") -> None:
     from rich.console import Console
 
-    console, labels = Console(), (_label(one), _label(other))
+    console = Console()
     for name, of in figures.items():
-        console.print(_table(name, labels, of).rich(), "")
+        console.print(_table(name, of).rich(), "")
     mixed = one.subject.synthetic or other.subject.synthetic
     console.print(f"{'Synthetic data. ' if mixed else ''}{_NOTE} average: unweighted mean of the benchmarks.")
     for each in (one, other):
