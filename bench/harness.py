@@ -10,13 +10,16 @@ do not count.
 import argparse
 import gc
 import json
+import os
 import platform
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
+from tempfile import TemporaryFile
 from typing import Any
 
 PACKAGES = ("torch", "transformers", "trl", "pyserini", "numpy")
@@ -46,29 +49,55 @@ class Ratio:
         return None if self.at_least is None else self.median >= self.at_least
 
 
+@dataclass(frozen=True)
+class Limit:
+    """A figure that has to stay below a bound, such as the seconds of a start: its rounds and their median."""
+
+    name: str
+    unit: str
+    rounds: tuple[float, ...]
+    below: float
+
+    @property
+    def median(self) -> float:
+        """Over the rounds."""
+        return statistics.median(self.rounds)
+
+    @property
+    def reached(self) -> bool:
+        """Whether the median is below the bound; never checked by a test."""
+        return self.median < self.below
+
+
 @dataclass
 class Report:
-    """One row: its inputs in words and numbers, its ratios, its largest differences and whatever else it counts."""
+    """One row: its inputs in words and numbers, its ratios and limits, largest differences, and what else it counts."""
 
     row: str
     inputs: Mapping[str, Any]
     ratios: list[Ratio] = field(default_factory=list)
+    limits: list[Limit] = field(default_factory=list)
     differences: dict[str, float] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """Everything, with the machine and the versions it was measured with."""
-        found = [asdict(each) | {"median": each.median, "reached": each.reached} for each in self.ratios]
-        return asdict(self) | {"ratios": found, "machine": machine()}
+        ratios = [asdict(each) | {"median": each.median, "reached": each.reached} for each in self.ratios]
+        limits = [asdict(each) | {"median": each.median, "reached": each.reached} for each in self.limits]
+        return asdict(self) | {"ratios": ratios, "limits": limits, "machine": machine()}
 
     def text(self) -> str:
-        """For a reader: a line per ratio, difference and figure."""
+        """For a reader: a line per ratio, limit, difference and figure."""
         lines = [f"{self.row}: {', '.join(f'{name} {value}' for name, value in self.inputs.items())}"]
         for each in self.ratios:
             bound = "" if each.at_least is None else f", wanted {each.at_least:.2f}{'' if each.reached else ': MISSED'}"
             spread = f"{min(each.rounds):.2f} to {max(each.rounds):.2f} in {len(each.rounds)} rounds"
             lines.append(f"  {each.name}: {each.slow} / {each.fast} = {each.median:.2f} ({spread}){bound}")
+        for limit in self.limits:
+            spread = f"{min(limit.rounds):.2f} to {max(limit.rounds):.2f} in {len(limit.rounds)} rounds"
+            bound = f"wanted below {limit.below:.2f}{'' if limit.reached else ': MISSED'}"
+            lines.append(f"  {limit.name}: {limit.median:.2f} {limit.unit} ({spread}), {bound}")
         lines += [f"  largest difference, {name}: {value:.1e}" for name, value in self.differences.items()]
         lines += [f"  {name}: {value}" for name, value in self.figures.items()]
         return "\n".join([*lines, *(f"  {note}" for note in self.notes)])
@@ -114,6 +143,55 @@ def paired(ways: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, lis
     return seconds
 
 
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What a process took from its start to its end: CPU seconds (all its threads, and its own children), wall seconds,
+    the peak of its resident memory in MiB where it told that, and its standard output."""
+
+    cpu: float
+    wall: float
+    peak: float | None
+    output: str
+
+
+_TELL_PEAK = """
+with open("/proc/self/status") as status:
+    found = [line.split()[1] for line in status if line.startswith("VmHWM:")]
+print("peak KiB", *found, flush=True)
+"""
+
+
+def in_process(command: Sequence[str], **environment: str) -> Used:
+    """Run a command to its end in a process of its own, one thread for numerical libraries. Its standard error is
+    shown only where it fails: then CalledProcessError."""
+    settings = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
+    with TemporaryFile("w+", encoding="utf-8") as out, TemporaryFile("w+", encoding="utf-8") as errors:
+        begin = time.perf_counter()
+        child = subprocess.Popen(command, stdout=out, stderr=errors, env={**os.environ, **settings, **environment})
+        _, status, taken = os.wait4(child.pid, 0)  # of this child alone, unlike RUSAGE_CHILDREN
+        wall = time.perf_counter() - begin
+        child.returncode = os.waitstatus_to_exitcode(status)
+        out.seek(0)
+        errors.seek(0)
+        if child.returncode:
+            sys.stderr.write(errors.read())
+            raise subprocess.CalledProcessError(child.returncode, command)
+        return Used(taken.ru_utime + taken.ru_stime, wall, None, out.read())
+
+
+def in_python(code: str, *arguments: str) -> Used:
+    """Run Python code in a process of its own, with the modules of bench/ at hand and `arguments` in sys.argv[1:].
+
+    The peak is VmHWM, as the child reads it at its end: what wait4 tells may be the memory of the process that
+    started it.
+    """
+    here = os.path.dirname(os.path.abspath(__file__))
+    path = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
+    used = in_process([sys.executable, "-c", code + _TELL_PEAK, *arguments], PYTHONPATH=path)
+    output, _, peak = used.output.rpartition("peak KiB")
+    return replace(used, peak=int(peak) / 1024, output=output)
+
+
 def ratio(
     name: str, seconds: Mapping[str, Sequence[float]], slow: str, fast: str, at_least: float | None = None
 ) -> Ratio:
@@ -122,12 +200,16 @@ def ratio(
     return Ratio(name, slow, fast, rounds, at_least)
 
 
-def main(row: Callable[[bool, int], Report]) -> None:
-    """The command line of a row: `--json`, `--quick` for a smaller input, `--repeats`."""
+def main(row: Callable[..., Report], **options: str) -> None:
+    """The command line of a row: `--json`, `--quick` for a smaller input, `--repeats`. The row is called with `quick`
+    and `repeats`, and with the values of its own `options`, which are given by name with their help."""
     parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--quick", action="store_true", help="a smaller input and fewer rounds")
     parser.add_argument("--repeats", type=int, default=None, help="paired rounds (default 5, with --quick 2)")
+    for name, text in options.items():
+        parser.add_argument(f"--{name}", default=None, help=text)
     given = parser.parse_args()
-    report = row(given.quick, given.repeats or (2 if given.quick else 5))
+    own = {name: getattr(given, name) for name in options}
+    report = row(given.quick, given.repeats or (2 if given.quick else 5), **own)
     print(json.dumps(report.as_json(), indent=1) if given.json else report.text())
