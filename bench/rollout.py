@@ -56,8 +56,10 @@ class Shape:
     def __str__(self) -> str:
         lengths = {"prompt": self.prompt, "documents": self.documents, "turn": self.turn, "turns": self.turns}
         spans = ", ".join(f"{name} {least}-{most}" for name, (least, most) in lengths.items())
-        model = f"Qwen2 hidden {self.hidden}, {self.layers} layers, intermediate {self.intermediate}, {self.words} words"
-        return f"({model}; {self.rows} rows, {spans} tokens)".replace(" tokens)", ")")
+        model = (
+            f"Qwen2 hidden {self.hidden}, {self.layers} layers, intermediate {self.intermediate}, {self.words} words"
+        )
+        return f"({model}; {self.rows} rows, {spans})"
 
 
 EMBEDDED = Shape(64, 2, 4, 128, 160, 64, (8, 16), (8, 14), (5, 10), (2, 4))
