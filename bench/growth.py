@@ -10,7 +10,6 @@ disk, without the policy that answers. `tables` is every table of two runs with 
 Before that, score, evaluation and tables have to agree on figures that are known.
 """
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -106,21 +105,9 @@ def grow(folder: Path, stage: str, sizes: Sequence[int], passages: int) -> Curve
 
 
 def largest_difference(folder: Path, count: int) -> float:
-    """The largest difference between the known figures of `count` questions and those of `igsearch score`, of the
-    summary of an evaluation and of the tables."""
-    run("write_for_score", folder / "score", count)
-    run("write_for_tables", folder / "tables", count)
-    run("write_for_evaluate", folder / "evaluate", count)
-    run("evaluate", folder / "evaluate")
-    scored = json.loads(run("score", folder / "score").output)
-    summary = json.loads((folder / "evaluate" / "out" / "summary.json").read_text(encoding="utf-8"))
-    run("tables", folder / "tables")
-    tables = json.loads((folder / "tables" / "tables" / "metrics.json").read_text(encoding="utf-8"))
-    known = json.loads(run("known", count).output)
-    found = [scored["em"] - known["all"], summary["all"]["em"] - known["all"]]
-    found += [summary["benchmarks"][name]["em"] - em for name, em in known["by benchmark"].items()]
-    found += [tables["grpo"][name] - em for name, em in known["by benchmark"].items()]
-    return float(max(map(abs, found)))
+    """The largest difference between the known figures of `count` questions and those of the scorer, of the summary of
+    an evaluation and of the tables."""
+    return float(run("difference", folder, count).output)
 
 
 def _whole_test(folder: Path, repeats: int, count: int) -> Limit:

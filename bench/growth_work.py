@@ -114,10 +114,33 @@ def tables(folder: str) -> None:
     reporting.write(load_all(runs), training, Path(folder) / "tables", Design(40, ("grpo",)))
 
 
-def known(count: str) -> None:
-    """Print what the figures of `count` questions have to be."""
+def _known(count: int) -> dict[str, float]:
+    """EM of `count` questions by benchmark, and over all of them."""
     right: dict[str, list[bool]] = {}
-    for number in range(int(count)):
+    for number in range(count):
         right.setdefault(synthetic.benchmark_of(number), []).append(synthetic.is_right(number))
     shares = {name: sum(each) / len(each) for name, each in right.items()}
-    print(json.dumps({"all": sum(map(sum, right.values())) / int(count), "by benchmark": shares}))
+    return {**shares, "all": sum(map(sum, right.values())) / count}
+
+
+def largest_difference(folder: Path, count: int) -> float:
+    """Between the known figures and those of the scorer, of the summary of an evaluation and of the tables."""
+    from igsearch.evaluation.score import score_file
+
+    for stage in ("score", "evaluate", "tables"):
+        globals()[f"write_for_{stage}"](str(folder / stage), str(count))
+    evaluate(str(folder / "evaluate"))
+    tables(str(folder / "tables"))
+    summary = json.loads((folder / "evaluate" / "out" / "summary.json").read_text(encoding="utf-8"))
+    table = json.loads((folder / "tables" / "tables" / "metrics.json").read_text(encoding="utf-8"))["grpo"]
+    known = _known(count)
+    overall = known.pop("all")
+    found = [score_file(folder / "score" / "predictions.jsonl")[0]["em"] - overall, summary["all"]["em"] - overall]
+    found += [summary["benchmarks"][name]["em"] - em for name, em in known.items()]
+    found += [table[name] - em for name, em in known.items()]
+    return float(max(map(abs, found)))
+
+
+def difference(folder: str, count: str) -> None:
+    """Print `largest_difference`."""
+    print(largest_difference(Path(folder), int(count)))
