@@ -109,7 +109,7 @@ def tables(folder: str) -> None:
     from igsearch.reporting import tables as reporting
     from igsearch.reporting.results import Design, read_training
 
-    runs = sorted(each for each in Path(folder).iterdir() if each.is_dir())
+    runs = sorted(each.parent for each in Path(folder).glob("*/metrics.jsonl"))
     training = [read_training(run / "metrics.jsonl", run.name, 0) for run in runs]
     reporting.write(load_all(runs), training, Path(folder) / "tables", Design(40, ("grpo",)))
 
