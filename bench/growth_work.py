@@ -1,6 +1,8 @@
 """What bench/growth.py runs in processes of their own: writing the inputs of a stage, and the stage."""
 
+import io
 import json
+from contextlib import redirect_stdout
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -125,17 +127,17 @@ def _known(count: int) -> dict[str, float]:
 
 def largest_difference(folder: Path, count: int) -> float:
     """Between the known figures and those of the scorer, of the summary of an evaluation and of the tables."""
-    from igsearch.evaluation.score import score_file
-
     for stage in ("score", "evaluate", "tables"):
         globals()[f"write_for_{stage}"](str(folder / stage), str(count))
     evaluate(str(folder / "evaluate"))
     tables(str(folder / "tables"))
     summary = json.loads((folder / "evaluate" / "out" / "summary.json").read_text(encoding="utf-8"))
     table = json.loads((folder / "tables" / "tables" / "metrics.json").read_text(encoding="utf-8"))["grpo"]
+    with redirect_stdout(io.StringIO()) as printed:
+        score(str(folder / "score"))
     known = _known(count)
     overall = known.pop("all")
-    found = [score_file(folder / "score" / "predictions.jsonl")[0]["em"] - overall, summary["all"]["em"] - overall]
+    found = [json.loads(printed.getvalue())["em"] - overall, summary["all"]["em"] - overall]
     found += [summary["benchmarks"][name]["em"] - em for name, em in known.items()]
     found += [table[name] - em for name, em in known.items()]
     return float(max(map(abs, found)))

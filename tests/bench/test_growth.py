@@ -8,7 +8,7 @@ import pytest
 
 
 def test_score_evaluation_and_tables_agree_with_what_is_known(tmp_path: Path) -> None:
-    assert growth_work.largest_difference(tmp_path, 60) < 1e-6  # the tables' metrics have six digits
+    assert growth_work.largest_difference(tmp_path, 60) < 1e-6  # figures are printed with six digits
 
 
 @pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
