@@ -30,7 +30,7 @@ def _modules(entry: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _stages(path: Path) -> dict[str, Any]:
-    stages: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))["stages"]
+    stages: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)["stages"]
     return stages
 
 
