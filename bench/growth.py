@@ -52,7 +52,7 @@ class Curve:
 
     @property
     def slope(self) -> float | None:
-        """Least squares of log seconds over log size: 1 is linear. None where too few sizes take long enough to tell."""
+        """Least squares of log seconds over log size: 1 is linear. None where too few sizes take long enough."""
         told = [(size, each) for size, each in zip(self.sizes, self.seconds, strict=True) if each > TOLD]
         return slope(*zip(*told, strict=True)) if len(told) > 1 else None
 
@@ -132,15 +132,19 @@ def plot(curves: Sequence[Curve], out: Path) -> Path:
     """Seconds and memory by size, one line a stage, as growth.png."""
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(2, 2, figsize=(9, 7), layout="constrained", sharex="col")
-    for column, unit in enumerate(("passages", "questions")):
-        for curve in (each for each in curves if STAGES[each.stage] == unit):
-            axes[0][column].loglog(curve.sizes, curve.seconds, "o-", label=f"{curve.stage} (slope {curve.slope_text})")
-            axes[1][column].semilogx(curve.sizes, [each.peak for each in curve.used], "o-", label=curve.stage)
-        axes[0][column].set_ylabel("CPU seconds, without those on next to nothing")
-        axes[1][column].set(xlabel=unit, ylabel="peak memory, MiB")
-        axes[1][column].set_ylim(bottom=0)
-        axes[0][column].legend()
+    figure, axes = plt.subplots(2, 2, figsize=(10, 8), layout="constrained", sharex="col")
+    for unit, (above, below) in zip(("passages", "questions"), axes.T, strict=True):
+        grown = [each for each in curves if STAGES[each.stage] == unit]
+        for curve in grown:
+            above.loglog(curve.sizes, curve.seconds, "o-", label=f"{curve.stage} (slope {curve.slope_text})")
+            below.semilogx(curve.sizes, [each.peak for each in curve.used], "o-", label=curve.stage)
+        sizes = sorted({size for each in grown for size in each.sizes})
+        below.set_xticks(sizes, [f"{size:,}" for size in sizes])
+        below.minorticks_off()
+        below.set(xlabel=unit, ylabel="peak memory, MiB", ylim=(0, None))
+        above.set_ylabel("CPU seconds beyond the start")
+        above.legend(loc="upper left")
+        above.margins(y=0.4)
     out.mkdir(parents=True, exist_ok=True)
     figure.savefig(out / "growth.png", dpi=120, metadata={"Software": None})
     return out / "growth.png"
