@@ -1,10 +1,9 @@
 """What all rows of bench/ share: paired measurement in CPU seconds, and one form of report.
 
-A row compares two or more ways of the same work on the same inputs, in one process, one thread. It first holds their
-results against each other; a ratio of two ways that differ in what they compute is not reported. Then it runs them in
-turn, `repeats` times, so that whatever else the machine does hits all of them alike, and gives the median of the ratios
-of each round with its lowest and highest. Seconds are CPU seconds of this process; work of other processes and waiting
-do not count.
+A row compares two or more ways of the same work on the same inputs, in one thread. It first holds their results against
+each other and tells the largest difference. Then it runs them in turn, `repeats` times, so that whatever else the
+machine does hits all of them alike, and gives the median of the ratios of each round with its lowest and highest.
+Seconds are CPU seconds of this process, or of a child where a row says so; waiting does not count.
 """
 
 import argparse
@@ -22,6 +21,7 @@ from importlib.metadata import version
 from tempfile import TemporaryFile
 from typing import Any
 
+Way = Callable[[], Any]
 PACKAGES = ("torch", "transformers", "trl", "pyserini", "numpy")
 
 
@@ -122,7 +122,7 @@ def _cpuinfo() -> list[str]:
         return []
 
 
-def cpu_seconds(work: Callable[[], Any]) -> float:
+def cpu_seconds(work: Way) -> float:
     """CPU seconds of this process, all its threads together, that `work` takes."""
     gc.collect()
     begin = time.process_time()
@@ -130,17 +130,32 @@ def cpu_seconds(work: Callable[[], Any]) -> float:
     return time.process_time() - begin
 
 
-def paired(ways: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
-    """CPU seconds of each way in each of `repeats` rounds, after one round that does not count. The order turns."""
+def paired(
+    ways: Mapping[str, Way], repeats: int, seconds_of: Callable[[Way], float] = cpu_seconds, warm_up: int = 1
+) -> dict[str, list[float]]:
+    """`seconds_of` each way in each of `repeats` rounds, after `warm_up` rounds that do not count. The order turns."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     order = list(ways)
-    for number in range(repeats + 1):
+    for number in range(warm_up + repeats):
         for name in order:
-            taken = cpu_seconds(ways[name])
-            if number:
+            taken = seconds_of(ways[name])
+            if number >= warm_up:
                 seconds[name].append(taken)
         order = [*order[1:], order[0]]
     return seconds
+
+
+def over_shapes(
+    row: str, shapes: Mapping[str, Any], compare: Callable[[str, Any, int, Report], None], repeats: int
+) -> Report:
+    """The report of a row that compares torch code, in one thread, on inputs of several shapes."""
+    import torch
+
+    torch.set_num_threads(1)
+    report = Report(row, {name: str(shape) for name, shape in shapes.items()})
+    for name, shape in shapes.items():
+        compare(name, shape, repeats, report)
+    return report
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from statistics import median
 from typing import Any
 
 import torch
-from harness import Report, main, paired, ratio
+from harness import Report, main, over_shapes, paired, ratio
 
 from igsearch.config import PolicyConfig
 from igsearch.policy import generate, tiny
@@ -205,12 +205,8 @@ def compare(name: str, shape: Shape, repeats: int, report: Report) -> None:
 
 def row(quick: bool, repeats: int) -> Report:
     """Both shapes."""
-    torch.set_num_threads(1)
     shapes = {"embedded": EMBEDDED, "small": SMALL} if quick else {"embedded": EMBEDDED, "larger": LARGER}
-    report = Report("rollout", {name: str(shape) for name, shape in shapes.items()})
-    for name, shape in shapes.items():
-        compare(name, shape, repeats, report)
-    return report
+    return over_shapes("rollout", shapes, compare, repeats)
 
 
 if __name__ == "__main__":

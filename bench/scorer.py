@@ -9,12 +9,11 @@ count leaves out. Weights are random; no value depends on what the tokens mean.
 """
 
 import random
-import resource
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from harness import Report, main, paired, ratio
+from harness import Report, main, over_shapes, paired, ratio
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from igsearch.policy.base import Policy
@@ -29,9 +28,11 @@ LEAST_BUDGET = 2048  # padded tokens of a pass: with fewer, a tiny model spends 
 
 @dataclass(frozen=True)
 class Shape:
-    """Tokens of each part of a rollout. model: hidden size, layers, heads, key-value heads, intermediate size."""
+    """Tokens of each part of a rollout, N (`draws`), and how many rollouts with how many searches.
 
-    name: str
+    model: hidden size, layers, heads, key-value heads, intermediate size.
+    """
+
     prompt: int
     query: int
     documents: int
@@ -40,11 +41,12 @@ class Shape:
     draws: int
     rollouts: int
     group: int
+    steps: int
     model: tuple[int, int, int, int, int]
 
 
-LARGE = Shape("paper-like", 100, 10, 200, 40, 5, 3, 2, 1, (512, 3, 8, 2, 1376))
-EMBEDDED = Shape("embedded", 20, 8, 14, 8, 3, 3, 96, 8, (64, 2, 4, 4, 128))
+LARGE = Shape(100, 10, 200, 40, 5, 3, 2, 1, 4, (512, 3, 8, 2, 1376))
+EMBEDDED = Shape(20, 8, 14, 8, 3, 3, 96, 8, 4, (64, 2, 4, 4, 128))
 OPENING = 3
 
 
@@ -56,22 +58,22 @@ def model_of(shape: Shape) -> Policy:
         vocab_size=VOCABULARY, hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=heads,
         num_key_value_heads=kv_heads, intermediate_size=intermediate, max_position_embeddings=4096,
     )  # fmt: skip
-    return Policy(Qwen2ForCausalLM(config).eval(), None, shape.name)
+    return Policy(Qwen2ForCausalLM(config).eval(), None, "random weights")
 
 
-def rows_of(shape: Shape, steps: int, rollouts: int) -> list[Row]:
-    """The rows of `rollouts` rollouts with `steps` search steps, `group` rollouts to a question."""
+def rows_of(shape: Shape) -> list[Row]:
+    """The rows of all rollouts, `group` of them to a question, each with `steps` searches."""
     draw = random.Random(7)
 
     def ids(count: int) -> tuple[int, ...]:
         return tuple(draw.randrange(1, VOCABULARY) for _ in range(count))
 
     opening, rows, prompt, answer = ids(OPENING), [], (), ()
-    for number in range(rollouts):
+    for number in range(shape.rollouts):
         if number % shape.group == 0:
             prompt, answer = ids(shape.prompt), ids(shape.answer)
         context = prompt
-        for _ in range(steps):
+        for _ in range(shape.steps):
             context += ids(shape.query)
             outcomes = [ids(shape.documents + shape.refine) for _ in range(1 + shape.draws)]
             rows += [(context + outcome + opening, answer) for outcome in outcomes]
@@ -123,12 +125,11 @@ def difference(found: dict[str, list[torch.Tensor]]) -> float:
     return max(float((a - b).abs().max()) for other in others for a, b in zip(first, other, strict=True))
 
 
-def measure(report: Report, shape: Shape, steps: int, rollouts: int, repeats: int) -> None:
+def compare(name: str, shape: Shape, repeats: int, report: Report) -> None:
     """One shape: equality, then the ratios."""
-    policy, rows = model_of(shape), rows_of(shape, steps, rollouts)
+    policy, rows = model_of(shape), rows_of(shape)
     budget = max(LEAST_BUDGET, REFERENCE_ROWS * max(len(context) for context, _ in rows) // 2)
     compared = ways(policy, rows, budget)
-    name = f"{shape.name}, T = {steps}"
     report.differences[name] = difference({way: run() for way, run in compared.items()})
     read, padded = tokens_read([r[0] for r in rows], [r[1] for r in rows]), padded_tokens(rows)
     seconds = paired(compared, repeats)
@@ -140,18 +141,11 @@ def measure(report: Report, shape: Shape, steps: int, rollouts: int, repeats: in
 
 
 def row(quick: bool, repeats: int) -> Report:
-    """All shapes."""
-    torch.set_num_threads(1)
-    large, embedded = (2, 32) if quick else (LARGE.rollouts, EMBEDDED.rollouts)
-    report = Report(
-        "scorer", {"rollouts": f"{large} paper-like, {embedded} embedded", "N": 3, "shapes": [LARGE, EMBEDDED]}
-    )
-    for steps in (1, 2, 3, 4):
-        measure(report, LARGE, steps, large, repeats)
-    for steps in (1, 2, 3, 4):
-        measure(report, EMBEDDED, steps, embedded, repeats)
-    report.figures["peak memory, MiB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    return report
+    """Both shapes with one to four searches; with --quick the embedded one with one and two."""
+    bases = {"embedded": replace(EMBEDDED, rollouts=16)} if quick else {"paper-like": LARGE, "embedded": EMBEDDED}
+    most = 2 if quick else 4
+    shapes = {f"{n}, T = {t}": replace(base, steps=t) for n, base in bases.items() for t in range(1, most + 1)}
+    return over_shapes("scorer", shapes, compare, repeats)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from harness import Report, main, ratio
+from harness import Report, main, over_shapes, paired, ratio
 from rollout import Range
 from transformers import PrinterCallback, TrainerCallback
 from trl.trainer.grpo_trainer import GRPOTrainer
@@ -299,17 +299,6 @@ def differences(one: Trained, other: Trained) -> dict[str, float]:
     }
 
 
-def _seconds(ways: Mapping[str, Callable[[], Trained]], repeats: int) -> dict[str, list[float]]:
-    """CPU seconds of a step by each way in each round. The order turns."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    order = list(ways)
-    for _ in range(repeats):
-        for name in order:
-            seconds[name].append(ways[name]().seconds)
-        order = [*order[1:], order[0]]
-    return seconds
-
-
 def compare(name: str, shape: Shape, repeats: int, report: Report) -> None:
     """Add one shape to the report."""
     inputs = given(shape)
@@ -320,7 +309,7 @@ def compare(name: str, shape: Shape, repeats: int, report: Report) -> None:
         "ours": lambda: ours(inputs),
         "ours without its logged KL": lambda: ours(inputs, with_kl=False),
     }
-    seconds = _seconds(ways, repeats)
+    seconds = paired(ways, repeats, lambda way: way().seconds, warm_up=0)  # a way warms itself up
     for way, taken in seconds.items():
         report.figures[f"CPU seconds of a step, {name}, {way}"] = round(median(taken), 4)
     report.ratios.append(ratio(name, seconds, "stock", "ours without its logged KL", at_least=WANTED))
@@ -329,12 +318,8 @@ def compare(name: str, shape: Shape, repeats: int, report: Report) -> None:
 
 def row(quick: bool, repeats: int) -> Report:
     """Both shapes; with --quick the embedded one."""
-    torch.set_num_threads(1)
     shapes = {"embedded": EMBEDDED} if quick else {"embedded": EMBEDDED, "larger": LARGER}
-    report = Report("training_step", {name: str(shape) for name, shape in shapes.items()})
-    for name, shape in shapes.items():
-        compare(name, shape, repeats, report)
-    return report
+    return over_shapes("training_step", shapes, compare, repeats)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 
 Rollouts of the policy on training questions of params.yaml's world, eight a question, at temperature 1. For each
 search: IGPO's turn reward (belief after it minus belief before it) and the information gain of `ig_search` and of
-`ig_search_shared` (against other documents in the same place), mean and standard error in nats, and their number. It
+`ig_search_shared` (against other documents in the same place), mean and standard error over questions, in nats. It
 needs the index and the questions that `make benchmark` leaves.
 """
 
@@ -53,21 +53,26 @@ def credits(
 
 
 def line(name: str, episodes: Sequence[Episode], values: Sequence[Sequence[float | None]]) -> str:
-    """One method: hops and number of the search, mean, standard error, count."""
-    cells: dict[tuple[int, int], list[float]] = {}
+    """One method, by hops and number of the search: mean and standard error over questions, as the rollouts of one
+    question are not independent."""
+    cells: dict[tuple[int, int], dict[str, list[float]]] = {}
     for episode, row in zip(episodes, values, strict=True):
         for step, value in enumerate(row, start=1):
             if value is not None:
-                cells.setdefault((episode.question.hops or 0, step), []).append(value)
-    shown = [
-        f"  {hops} hops, search {step}: {fmean(of):+.2f} ± {stdev(of) / len(of) ** 0.5:.2f} (n = {len(of)})"
-        for (hops, step), of in sorted(cells.items())
-        if len(of) > 1
-    ]
-    return "\n".join([name, *shown])
+                by_question = cells.setdefault((episode.question.hops or 0, step), {})
+                by_question.setdefault(episode.question.uid, []).append(value)
+    shown = [_cell(hops, step, [fmean(of) for of in each.values()]) for (hops, step), each in sorted(cells.items())]
+    return "\n".join([name, *filter(None, shown)])
 
 
-def main(folder: str, count: int = 100) -> None:
+def _cell(hops: int, step: int, means: Sequence[float]) -> str:
+    if len(means) < 2:
+        return ""
+    error = stdev(means) / len(means) ** 0.5
+    return f"  {hops} hops, search {step}: {fmean(means):+.2f} ± {error:.2f} ({len(means)} questions)"
+
+
+def main(folder: str, count: int = 400) -> None:
     """Print the table of one policy."""
     config = load()
     policy = load_policy(PolicyConfig(name=folder, dtype="float32"))
