@@ -1,6 +1,6 @@
 """`igsearch compare`: what differs comes before any figure, and different contracts are not mixed."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -102,3 +102,11 @@ def test_what_is_no_evaluation_is_named(here: Path, name: str, said: str) -> Non
     assert result.exit_code == 2
     assert said in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_runs_over_other_questions_of_the_same_numbers_have_nothing_in_common(here: Path) -> None:
+    records = store.load(Path("other")).records
+    store.write_records(Path("other") / store.RECORDS, [replace(each, question="another") for each in records])
+    result = compare("grpo-0", "other", "--despite")
+    assert result.exit_code == 2
+    assert "grpo-0 and other have no question in common" in result.stderr

@@ -33,9 +33,11 @@ class Paired:
 
 
 def pairs(first: Iterable[QuestionRecord], second: Iterable[QuestionRecord]) -> list[Pair]:
-    """The records of the common questions, in the order of `first`."""
-    theirs = {record.uid: record for record in counted(second)}
-    return [(record, theirs[record.uid]) for record in counted(first) if record.uid in theirs]
+    """The records of the common questions, in the order of `first`: those of one id and one text, as files of other
+    data may number theirs alike."""
+    theirs = {(record.uid, record.question): record for record in counted(second)}
+    keyed = [((record.uid, record.question), record) for record in counted(first)]
+    return [(record, theirs[key]) for key, record in keyed if key in theirs]
 
 
 def _benchmarks(found: Sequence[Pair]) -> dict[str, list[Pair]]:

@@ -18,6 +18,12 @@ def test_only_common_questions_whose_retriever_worked_for_both_are_paired(made: 
     assert [(a.uid, b.uid, a.em - b.em) for a, b in found] == [("nq/1", "nq/1", 1.0)]
 
 
+def test_another_question_of_the_same_number_is_no_common_question(made: Make) -> None:
+    """Benchmark files of other data number their questions alike."""
+    asked = [made(0), made(1)]
+    assert [a.uid for a, _ in pairs(asked, [made(0), made(1, question="another one")])] == ["nq/0"]
+
+
 def test_the_difference_is_that_of_the_means_and_lies_in_its_interval(made: Make) -> None:
     first = [made(i, em=float(i % 2)) for i in range(40)]
     second = [made(i, em=float(i % 4 != 0)) for i in range(40)]
