@@ -46,10 +46,13 @@ from igsearch.seeds import derive_seed
 from igsearch.training import checkpoint, requirements
 from igsearch.training.batch import credit_batch, loss_mask
 from igsearch.training.drift import drift
+from igsearch.training.logprobs import PASS_TOKENS, logprobs
 from igsearch.training.metrics import Clock, Metrics, TimedRetriever, rollout_metrics, validation_metrics
 from igsearch.training.run import Log, Run
 from igsearch.training.schedule import Layout, layout, method_of_step, validation_questions
 from igsearch.training.verification import Oracle
+
+DRIFT_ROWS = 32  # of similar length, in one pass
 
 
 def _gather(rows: list[Any]) -> list[Any]:
@@ -113,6 +116,7 @@ class SearchTrainer(GRPOTrainer):
                 episode_reward(run.method.reward, episode, run.method.search_r1_format) for episode in self.episodes
             ]
         trained_BL = loss_mask(self.episodes)
+        self._wanted_BL = trained_BL.bool().to(self.accelerator.device)
         return {
             "prompt_ids": [episode.prompt_ids for episode in self.episodes],
             "completion_ids": [episode.response_ids for episode in self.episodes],
@@ -135,12 +139,45 @@ class SearchTrainer(GRPOTrainer):
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
         """TRL's loss. Where there is an oracle, it goes first, so that only one graph is held in memory."""
+        self._wanted_BL = self._needed(inputs)
         oracle = self.run.oracle
         expected = oracle.follow(inputs["row"], self.current_gradient_accumulation_steps) if oracle else 0.0
         loss: torch.Tensor = super().compute_loss(model, inputs, *args, **kwargs)
         if oracle:
             oracle.compare(expected, loss)
         return loss
+
+    def _needed(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """The tokens that can move the policy, bool [B, L]: sampled, and without a KL term with an advantage."""
+        sampled_BL = (inputs["completion_mask"] * inputs["tool_mask"]).bool()
+        return sampled_BL if self.beta else sampled_BL & (inputs["advantages"] != 0)
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: Any,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        logits_to_keep: int,
+        batch_size: int | None = None,
+        compute_entropy: bool = False,
+        compute_aux_loss: bool = False,
+        **rest: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        """As TRL's, but only for tokens that count. The others get log-probability 0 and the mean entropy of these."""
+        if compute_aux_loss:
+            found: tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None] = (
+                super()._get_per_token_logps_and_entropies(
+                    model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, True, **rest
+                )
+            )
+            return found
+        wanted_BT = torch.nn.functional.pad(self._wanted_BL, (input_ids.shape[1] - logits_to_keep, 0))
+        pass_tokens = PASS_TOKENS if model is self.model else None  # one pass where processes wait for each other in it
+        with self.accelerator.autocast():
+            both = logprobs(model, input_ids, attention_mask, wanted_BT, self.temperature, pass_tokens)
+        logprob_BL, entropy_BL = (each_BT[:, -logits_to_keep:] for each_BT in both)
+        mean = entropy_BL.sum() / self._wanted_BL.sum().clamp(min=1)
+        return logprob_BL, entropy_BL.masked_fill(~self._wanted_BL, float(mean)), None
 
     def _advantages(self) -> torch.Tensor:
         """Token advantages of this process's rollouts. The rule sees the rollouts of all processes."""
@@ -167,7 +204,7 @@ class SearchTrainer(GRPOTrainer):
         if train.beta or self._start is None:
             return {}
         with self.run.clock.phase("kl"), self.accelerator.autocast():
-            mine = drift(self._start, self.episodes, train.micro_batch or len(self.episodes))
+            mine = drift(self._start, self.episodes, min(DRIFT_ROWS, train.micro_batch or DRIFT_ROWS))
         sums, counts = zip(*_gather([mine]), strict=True)
         return {"policy/kl": sum(sums) / max(sum(counts), 1)}
 
