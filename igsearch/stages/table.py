@@ -78,6 +78,7 @@ _PROTOCOL = ("rollout/prompts.py", "rollout/protocol.py")
 _SEARCH = (*_READERS, *_LUCENE, *_POLICY, *_PROTOCOL, "records.py", "seeds.py", "text.py", "stages/inputs.py")
 _ROLLOUT = (
     *_SEARCH,
+    "policy/decode.py",
     "policy/generate.py",
     "rollout/attempts.py",
     "rollout/environment.py",
@@ -90,7 +91,7 @@ _TRAINING = (
 )
 _CONTRACT = (  # the prompts that a contract names stand in the modules that answer
     *(f"inference/{name}.py" for name in ("cot", "direct", "ircot", "opened", "rag", "search_o1", "turns")),
-    *(f"policy/{name}.py" for name in ("base", "generate", "pieces")),
+    *(f"policy/{name}.py" for name in ("base", "decode", "generate", "pieces")),
     *("retrieval/base.py", "rollout/attempts.py", "rollout/environment.py", *_PROTOCOL, "seeds.py"),
 )
 _RETRIEVAL = ("retrieval.k", "retrieval.k1", "retrieval.b")
