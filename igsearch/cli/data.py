@@ -79,13 +79,12 @@ def score(
     per_record: Annotated[Path | None, typer.Option(help="Write the scored records here, line by line.")] = None,
 ) -> None:
     """Score a file of predictions and print EM, F1 and cover-EM as JSON."""
-    from igsearch.evaluation.score import score_file
-    from igsearch.evaluation.store import write_jsonl
+    from functools import partial
 
-    summary, scored = score_file(file)
-    if per_record:
-        write_jsonl(per_record, scored)
-    show.print_json(summary)
+    from igsearch.evaluation.score import score_file
+    from igsearch.provenance import write_jsonl
+
+    show.print_json(score_file(file, partial(write_jsonl, per_record) if per_record else None))
 
 
 def gain(

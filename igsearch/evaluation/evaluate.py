@@ -20,10 +20,10 @@ from igsearch.errors import Interrupted, UserError
 from igsearch.evaluation import store
 from igsearch.evaluation.contract import Contract, make
 from igsearch.evaluation.measures import first_query_useful, retrieval_hit
-from igsearch.evaluation.summary import summarise
+from igsearch.evaluation.summary import Summary
 from igsearch.policy.base import Policy
-from igsearch.provenance import digest_json, module_digest, write_json
-from igsearch.records import BENCHMARKS, EndReason, Episode, Question, QuestionRecord
+from igsearch.provenance import digest_json, module_digest, write_json, write_jsonl
+from igsearch.records import BENCHMARKS, Episode, Question, QuestionRecord
 from igsearch.retrieval.base import Retriever
 from igsearch.rewards.answer import cover_em, exact_match, f1
 from igsearch.rollout.transcript import trajectory
@@ -57,7 +57,6 @@ class Outcome:
     """
 
     summary: dict[str, Any]
-    records: list[QuestionRecord]
     seconds: float = 0.0
     reused: int = 0
 
@@ -134,7 +133,7 @@ def _ask(chunks: Mapping[str, Sequence[Question]], folder: Path, rows_of: Rows, 
             if (folder / name).exists():
                 reused += len(asked)
             else:
-                store.write_jsonl(folder / name, rows_of(asked))
+                write_jsonl(folder / name, rows_of(asked))
             done += len(asked)
             if progress:
                 progress(done, total)
@@ -144,32 +143,30 @@ def _ask(chunks: Mapping[str, Sequence[Question]], folder: Path, rows_of: Rows, 
     return reused
 
 
-def _failures(made: Sequence[QuestionRecord]) -> list[str]:
-    failed = sum(each.end is EndReason.RETRIEVER_FAILED for each in made)
-    return (
-        [f"the retriever failed on {failed} of {len(made)} questions, which are left out of the means"]
-        if failed
-        else []
-    )
+def _failures(failed: int, count: int) -> list[str]:
+    return [f"the retriever failed on {failed} of {count} questions, which are left out of the means"] if failed else []
 
 
 def _assemble(
     out: Path, subject: store.Subject, contract: Contract, chunks: Sequence[Path], reasons: Sequence[str]
 ) -> Outcome:
-    """Write the evaluation folder from its finished chunks; trajectories pass through one at a time."""
-    made: list[QuestionRecord] = []
+    """Write the evaluation folder from its finished chunks; records and trajectories pass through one at a time."""
+    summary = Summary()
+    with store.record_writer(out / store.RECORDS) as keep:
 
-    def trajectories() -> Iterator[Any]:
-        for row in chain.from_iterable(map(_read_chunk, chunks)):
-            made.append(store.record_from_json(row["record"]))
-            yield row["trajectory"]
+        def trajectories() -> Iterator[Any]:
+            for row in chain.from_iterable(map(_read_chunk, chunks)):
+                record = store.record_from_json(row["record"])
+                summary.add(record)
+                keep(record)
+                yield row["trajectory"]
 
-    store.write_jsonl(out / store.TRAJECTORIES, trajectories())
-    summary = {"subject": asdict(subject), "partial": [*reasons, *_failures(made)], **summarise(made)}
-    store.write_records(out / store.RECORDS, made)
+        write_jsonl(out / store.TRAJECTORIES, trajectories())
+    partial = [*reasons, *_failures(summary.all.failed, summary.all.count)]
+    whole = {"subject": asdict(subject), "partial": partial, **summary.as_json()}
     write_json(out / store.CONTRACT, contract.as_json())
-    write_json(out / store.SUMMARY, summary)
-    return Outcome(summary, made)
+    write_json(out / store.SUMMARY, whole)
+    return Outcome(whole)
 
 
 def _work_folder(base: Path, subject: store.Subject, contract: Contract, policy_digest: str, config: Config) -> Path:

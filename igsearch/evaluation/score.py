@@ -2,14 +2,15 @@
 
 import json
 import sys
+from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, BinaryIO
 
 from igsearch.errors import UserError
-from igsearch.rewards.answer import cover_em, exact_match, f1
+from igsearch.rewards.answer import measures
 
 FIELDS = ("prediction", "pred")
 
@@ -44,19 +45,26 @@ def _answers(row: Mapping[str, Any], where: str) -> list[str | None]:
 def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """`file:line` and object of each line that is not blank. Lines end at "\\n" alone: records may hold U+2028."""
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            yield from _parsed(file, path)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; give a JSONL file of predictions") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from error
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        where = f"{path}:{number}"
-        row = _row(line, where)
-        if not isinstance(row, dict):
-            raise UserError(f"{where}: a JSON object is needed, not {type(row).__name__}")
-        yield where, row
+
+
+def _parsed(file: BinaryIO, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    before = 0
+    for number, line in enumerate(file, start=1):
+        try:
+            text = line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path} is not UTF-8 text ({error.reason} at byte {before + error.start})") from error
+        before += len(line)
+        if text.strip():
+            where = f"{path}:{number}"
+            row = _row(text, where)
+            if not isinstance(row, dict):
+                raise UserError(f"{where}: a JSON object is needed, not {type(row).__name__}")
+            yield where, row
 
 
 def _row(line: str, where: str) -> Any:
@@ -76,28 +84,40 @@ def _score(row: Mapping[str, Any], where: str, seen: Counter[str]) -> dict[str, 
     prediction, listed = _prediction(row, where), _answers(row, where)
     answers = [gold for gold in listed if gold is not None and gold.strip()]
     seen.update(null=int(prediction is None), blank=len(listed) - len(answers), golds=int(not answers))
-    scores = {"em": exact_match, "f1": f1, "cover_em": cover_em}
-    figures = {name: score(prediction, answers) if answers else 0.0 for name, score in scores.items()}
     return {
         **({"id": row["id"]} if "id" in row else {}),
         "prediction": prediction,
         "golden_answers": answers,
-        **figures,
+        **measures(prediction, answers),
     }
 
 
-def score_file(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Summary `{"n", "em", "f1", "cover_em"}` and one scored record per line `{"prediction"|"pred", "golden_answers"}`.
+def score_file(path: Path, write: Callable[[Iterable[Any]], None] | None = None) -> dict[str, Any]:
+    """Summary `{"n", "em", "f1", "cover_em"}`; `write` is given the scored records, one at a time, none of them kept.
 
     A null prediction and a record without gold answers score 0 and count in `n`; how many there were goes to stderr.
     Raises UserError, naming file and line, for a line of another form, and for a file without records.
     """
     seen: Counter[str] = Counter()
-    scored = [_score(row, where, seen) for where, row in _lines(path)]
-    if not scored:
-        raise UserError(f"{path} holds no record; write one object a line")
+    figures = {name: array("d") for name in ("em", "f1", "cover_em")}
+
+    def scored() -> Iterator[dict[str, Any]]:
+        for where, row in _lines(path):
+            record = _score(row, where, seen)
+            for name, values in figures.items():
+                values.append(record[name])
+            yield record
+        if not figures["em"]:
+            raise UserError(f"{path} holds no record; write one object a line")
+
+    (write or _drop)(scored())
+    total = len(figures["em"])
     for kind, sentence in _SAID.items():
         if seen[kind]:
-            print(f"{path}: {sentence.format(n=seen[kind], total=len(scored))}", file=sys.stderr)
-    means = {name: fmean(row[name] for row in scored) for name in ("em", "f1", "cover_em")}
-    return {"n": len(scored), **means}, scored
+            print(f"{path}: {sentence.format(n=seen[kind], total=total)}", file=sys.stderr)
+    return {"n": total, **{name: fmean(values) for name, values in figures.items()}}
+
+
+def _drop(rows: Iterable[Any]) -> None:
+    for _ in rows:
+        pass

@@ -4,9 +4,11 @@ The bytes depend on what was answered alone: no times, hosts or paths are in the
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from sys import intern
 from typing import Any
 
 import pyarrow as pa
@@ -81,33 +83,68 @@ def record_json(record: QuestionRecord) -> dict[str, Any]:
 
 def record_from_json(data: dict[str, Any]) -> QuestionRecord:
     """The inverse of `record_json`."""
-    tuples = {name: tuple(data[name]) for name in ("answers", "em_by_attempt")}
-    return QuestionRecord(**{**data, **tuples, "end": EndReason(data["end"])})
+    return QuestionRecord(
+        **data
+        | {
+            "answers": tuple(data["answers"]),
+            "em_by_attempt": tuple(data["em_by_attempt"]),
+            "end": EndReason(data["end"]),
+        }
+    )
+
+
+_ROWS = 8192  # of a row group: what is in memory at a time
+_TEXTS = ("question", "answers", "prediction")
+_SHARED = ("benchmark", "end", "contract", "policy")
+
+
+@contextmanager
+def record_writer(path: Path) -> Iterator[Callable[[QuestionRecord], None]]:
+    """A function that takes records one at a time and writes them as Parquet, a row each, in order."""
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
+        waiting: list[dict[str, Any]] = []
+
+        def flush() -> None:
+            writer.write_table(pa.Table.from_pylist(waiting, schema=SCHEMA))
+            waiting.clear()
+
+        def keep(record: QuestionRecord) -> None:
+            waiting.append(record_json(record))
+            if len(waiting) == _ROWS:
+                flush()
+
+        yield keep
+        flush()
 
 
 def write_records(path: Path, records: Iterable[QuestionRecord]) -> None:
     """Write records as Parquet: one row per record in the given order, columns in the order of QuestionRecord."""
-    table = pa.Table.from_pylist([record_json(record) for record in records], schema=SCHEMA)
-    with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+    with record_writer(path) as keep:
+        for record in records:
+            keep(record)
 
 
-def read_records(path: Path) -> list[QuestionRecord]:
-    """The records of a Parquet file. UserError where it is missing or no such file."""
+def read_records(path: Path, texts: bool = True) -> list[QuestionRecord]:
+    """The records of a Parquet file; without `texts`, question, answers and prediction are left empty,
+    for what takes means only. UserError where it is missing or no such file."""
+    names = [name for name in SCHEMA.names if texts or name not in _TEXTS]
+    absent = {} if texts else {"question": "", "answers": (), "prediction": None}
     try:
-        table = pq.read_table(path, schema=SCHEMA)
+        with pq.ParquetFile(path) as file:
+            if not file.schema_arrow.equals(SCHEMA):
+                raise pa.ArrowInvalid("other columns")
+            found = []
+            for batch in file.iter_batches(_ROWS, columns=names):
+                columns = [batch.column(name).to_pylist() for name in names]
+                for values in zip(*columns, strict=True):
+                    row = dict(zip(names, values, strict=True)) | absent
+                    row.update({name: intern(row[name]) for name in _SHARED})
+                    found.append(record_from_json(row))
+            return found
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing; evaluate first or name an evaluation folder") from error
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise UserError(f"{path} is not a file of question records ({error}); evaluate again") from error
-    return [record_from_json(row) for row in table.to_pylist()]
-
-
-def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
-    """Write one JSON value a line, atomically."""
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
-        for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
 def _read_json(path: Path) -> Any:
@@ -126,17 +163,17 @@ def _read_contract(path: Path) -> Contract:
         raise UserError(f"{path} is no contract of this version; evaluate again") from error
 
 
-def load(folder: Path) -> Evaluation:
+def load(folder: Path, texts: bool = True) -> Evaluation:
     """Read an evaluation folder. UserError where a file is missing, broken, or of another contract than the rest."""
     summary, contract = _read_json(folder / SUMMARY), _read_contract(folder / CONTRACT)
-    records = tuple(read_records(folder / RECORDS))
+    records = tuple(read_records(folder / RECORDS, texts))
     if {record.contract for record in records} - {contract.digest}:
         raise UserError(f"{folder / RECORDS} belongs to another contract than {CONTRACT} beside it; evaluate again")
     return Evaluation(Subject(**summary["subject"]), contract, records, tuple(summary["partial"]))
 
 
-def load_all(folders: Sequence[Path]) -> list[Evaluation]:
+def load_all(folders: Sequence[Path], texts: bool = True) -> list[Evaluation]:
     """Read several evaluation folders. UserError where there is none."""
     if not folders:
         raise UserError("no evaluation to report on; run `igsearch evaluate` first")
-    return [load(folder) for folder in folders]
+    return [load(folder, texts) for folder in folders]

@@ -70,6 +70,18 @@ def cover_em(prediction: str | None, answers: Sequence[str]) -> float:
     return _best(prediction, answers, lambda said, gold: float(gold in said))
 
 
+def measures(prediction: str | None, answers: Sequence[str]) -> dict[str, float]:
+    """EM, F1 and cover-EM at once: each text is normalised once."""
+    if prediction is None or not answers:
+        return {"em": 0.0, "f1": 0.0, "cover_em": 0.0}
+    said, golds = normalize_answer(prediction), [normalize_answer(answer) for answer in answers]
+    return {
+        "em": float(said in golds),
+        "f1": max(_word_f1(said, gold) for gold in golds),
+        "cover_em": float(any(gold in said for gold in golds)),
+    }
+
+
 def autorefine(prediction: str | None, answers: Sequence[str], refines: Iterable[str]) -> float:
     """AutoRefine's staircase over the final answer and the texts of the refine blocks."""
     if prediction is None:

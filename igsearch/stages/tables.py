@@ -11,7 +11,7 @@ def run(context: Context) -> None:
     """Write tables/, plots/ and metrics.json."""
     config, trained = context.config, runs(context.config)
     folders = ["artifacts/evaluate/warm_start", *(f"artifacts/evaluate/{job.run}" for job in trained)]
-    evaluations = load_all([context.input(name) for name in folders])
+    evaluations = load_all([context.input(name) for name in folders], texts=False)
     training = [
         read_training(context.input(f"artifacts/train/{job.run}/metrics.jsonl"), job.method, int(job.seed or 0))
         for job in trained
