@@ -28,7 +28,7 @@ from igsearch.retrieval.jvm import java_class
 FORMAT = 1
 ANALYSER = "DefaultEnglishAnalyzer (Unicode words, lower case, Lucene's English stop words, Porter stemmer)"
 _PARTS = ("lucene", "card.json", "source.json")
-_PROGRESS_EVERY = 1000
+_AT_A_TIME = 500  # passages in one call into Java
 _LARGEST_BUFFER_MB = 1024.0
 _HITS_AT_A_TIME = 10_000  # a million hits in one call have hung in Java's garbage collection
 
@@ -47,18 +47,47 @@ def _writer(folder: Path) -> Any:
     return java_class("org.apache.lucene.index.IndexWriter")(_directory(folder), settings)
 
 
-def _add_passages(writer: Any, corpus: Path, progress: Callable[[int], None] | None) -> int:
+def _function(interface: str, kind: str, name: str, receiver: Any = None) -> Any:
+    """A method of one argument as a `java.util.function` object, which Java calls without a way through Python."""
+    classes = java_class("java.lang.Class")
+    methods = classes.forName(kind).getMethods()
+    method = next(each for each in methods if each.getName() == name and len(each.getParameterTypes()) == 1)
+    handle = java_class("java.lang.invoke.MethodHandles").publicLookup().unreflect(method)
+    target = classes.forName(f"java.util.function.{interface}")
+    bound = handle if receiver is None else handle.bindTo(receiver)
+    return java_class("java.lang.invoke.MethodHandleProxies").asInterfaceInstance(target, bound)
+
+
+def _adder(writer: Any) -> Callable[[Sequence[str]], None]:
+    """What adds passages, as JSON, to an index: one call into Java for all of them."""
     arguments = java_class("io.anserini.index.IndexCollection$Args")()
     arguments.storeRaw = True  # search reads the passage back from there
     generator = java_class("io.anserini.index.generator.DefaultLuceneDocumentGenerator")(arguments)
-    document = java_class("io.anserini.collection.JsonCollection$Document")
-    count = 0
+    parse = _function("Function", "io.anserini.collection.JsonCollection$Document", "fromString")
+    make = _function(
+        "Function", "io.anserini.index.generator.DefaultLuceneDocumentGenerator", "createDocument", generator
+    )
+    add = _function("Consumer", "org.apache.lucene.index.IndexWriter", "addDocument", writer)
+
+    def adder(raws: Sequence[str]) -> None:
+        # not through String's constructor, for which pyjnius cuts characters to 16 bits
+        _java_list(raws).stream().map(parse).map(make).forEach(add)
+
+    return adder
+
+
+def _add_passages(writer: Any, corpus: Path, progress: Callable[[int], None] | None) -> int:
+    add, waiting, count = _adder(writer), [], 0
     for count, passage in enumerate(corpora.read_passages(corpus), 1):
-        raw = json.dumps({"id": passage.id, "contents": corpora.contents_of(passage)}, ensure_ascii=False)
-        writer.addDocument(generator.createDocument(document.fromString(raw)))
-        if progress and count % _PROGRESS_EVERY == 0:
-            progress(count)
-    if progress and count % _PROGRESS_EVERY:
+        contents = corpora.contents_of(passage)
+        waiting.append(json.dumps({"id": passage.id, "contents": contents}, ensure_ascii=False))
+        if count % _AT_A_TIME == 0:
+            add(waiting)
+            waiting = []
+            if progress:
+                progress(count)
+    add(waiting)
+    if progress and count % _AT_A_TIME:
         progress(count)
     return count
 
