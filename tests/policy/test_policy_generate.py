@@ -5,7 +5,8 @@ import torch
 
 from igsearch.errors import UserError
 from igsearch.policy.base import Policy
-from igsearch.policy.generate import _choose, eos_ids, start
+from igsearch.policy.decode import _choose
+from igsearch.policy.generate import eos_ids, start
 
 CONTEXTS = [[1, 2, 3], [4, 5, 6, 7, 8, 9, 10], [11], [2, 9, 2, 9, 2]]
 OBSERVATIONS = [[3, 3, 4], [12], [5, 6, 7, 8, 9, 10, 11, 12], []]
