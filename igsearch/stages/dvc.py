@@ -18,7 +18,7 @@ from igsearch.config import PARAMS, Config, load, profiles
 from igsearch.credit import outside
 from igsearch.provenance import write_text
 from igsearch.stages.layout import EXPERIMENTS, experiments
-from igsearch.stages.table import STAGES, Stage, reads
+from igsearch.stages.table import STAGES, Stage, of_every_run, reads
 
 HEADER = "# Made by `python -m igsearch.stages.dvc` from igsearch/stages/table.py: change that, then run it again.\n"
 FILE = Path("dvc.yaml")
@@ -75,14 +75,14 @@ def _modules(stage: Stage, folder: Path) -> list[str]:
 
 
 def _dependencies(stage: Stage, config: Config, folder: Path) -> list[str]:
-    """Data and modules. Of inputs that exist once per run, the folder of all runs: DVC cannot list them one by one."""
+    """Data and modules. Inputs of every run are those of the benchmark's runs one by one: in the folder above them lie
+    runs that a user made beside the benchmark, too."""
     data, modules = _data(config, folder), _modules(stage, folder)
-    folders = [name.split("/{run}")[0] for name in stage.every_run]
-    single = [name for name in _fill(stage, reads(stage, config)) if str(Path(name).parent) not in folders]
+    single = [*_fill(stage, reads(stage, config)), *of_every_run(stage, config)]
     if config.policy.name == "smollm2" and "policy" in single:
         single.remove("policy")  # its weights belong to the environment
     rules = _outside_rules(stage, config, folder)
-    return [*(data.get(name, name) for name in single), *folders, *modules, *rules]
+    return [*(data.get(name, name) for name in single), *modules, *rules]
 
 
 def _outputs(stage: Stage, config: Config) -> dict[str, list[Any]]:

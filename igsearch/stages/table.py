@@ -244,10 +244,14 @@ def reads(stage: Stage, config: Config) -> tuple[str, ...]:
     return tuple(name for name in stage.inputs if not unused(name))
 
 
+def of_every_run(stage: Stage, config: Config) -> tuple[str, ...]:
+    """What a stage reads of each run of the benchmark."""
+    return tuple(name for run in runs(config) for name in run.fill(stage.every_run))
+
+
 def inputs(job: Job, config: Config) -> tuple[str, ...]:
     """The data that a job reads, by name."""
-    each = [name for run in runs(config) for name in run.fill(job.stage.every_run)]
-    return (*job.fill(reads(job.stage, config)), *each)
+    return (*job.fill(reads(job.stage, config)), *of_every_run(job.stage, config))
 
 
 def needs(job: Job, jobs: Iterable[Job], config: Config) -> list[Job]:
