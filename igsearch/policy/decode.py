@@ -2,11 +2,13 @@
 
 Rows differ in length and stop at different times. Each row's keys and values lie at slot = position of a buffer of its
 own, so a query at position p sees slots 0..p and nothing else is needed: padding on the right writes slots that the row
-overwrites before it ever sees them, and the cache has no holes, whoever waits for whom.
+overwrites before it ever sees them, and the cache has no holes, whoever waits for whom. Rows that read are the first
+of the buffers: a row that ends its turn changes places with the last one that goes on, and nothing is ever gathered.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, count
 from typing import Any
 
 import numpy as np
@@ -23,13 +25,13 @@ PREFILL_TOKENS = 8192  # padded tokens per forward pass: bounds the memory of a 
 
 @dataclass
 class _Window:
-    """Which rows the current forward pass is about and where its tokens stand. Shared by all layers."""
+    """Which places of the buffers the current forward pass is about, and where its tokens stand. Of all layers."""
 
-    rows_R: torch.Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
+    places: slice = field(default_factory=lambda: slice(0))
+    places_R: torch.Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
     positions_RT: torch.Tensor = field(default_factory=lambda: torch.empty(0, 0, dtype=torch.long))
     seen: int = 0  # slots that some of these rows can see
     reach: int = 0  # slots that are written, padding included
-    whole: bool = False  # the rows are all rows, in order
 
 
 class _SlotLayer(DynamicLayer):
@@ -51,7 +53,7 @@ class _SlotLayer(DynamicLayer):
     def _write(self, buffer: torch.Tensor | None, states_RHTD: torch.Tensor) -> torch.Tensor:
         if buffer is None or buffer.shape[2] < self.window.reach:
             buffer = self._grow(buffer, states_RHTD)
-        buffer[self.window.rows_R[:, None], :, self.window.positions_RT] = states_RHTD.transpose(1, 2)
+        buffer[self.window.places_R[:, None], :, self.window.positions_RT] = states_RHTD.transpose(1, 2)
         return buffer
 
     def _grow(self, buffer: torch.Tensor | None, states_RHTD: torch.Tensor) -> torch.Tensor:
@@ -62,14 +64,19 @@ class _SlotLayer(DynamicLayer):
         return larger
 
     def _view(self, buffer: torch.Tensor) -> torch.Tensor:
-        seen = buffer[:, :, : self.window.seen]
-        return seen if self.window.whole else seen[self.window.rows_R]
+        return buffer[self.window.places, :, : self.window.seen]
 
-    def keep(self, rows_K: torch.Tensor) -> None:
-        """Forget all rows but these."""
-        self.rows = len(rows_K)
+    def move(self, source_M: torch.Tensor, places_M: torch.Tensor) -> None:
+        """Put the rows of some places into others, all at once."""
+        for buffer in (self.keys, self.values):
+            if buffer is not None:
+                buffer[places_M] = buffer[source_M]
+
+    def keep(self, places_K: torch.Tensor) -> None:
+        """Forget all rows but those in these places."""
+        self.rows = len(places_K)
         if self.keys is not None and self.values is not None:
-            self.keys, self.values = self.keys[rows_K], self.values[rows_K]
+            self.keys, self.values = self.keys[places_K], self.values[places_K]
 
 
 def _check_attention(config: Any) -> None:
@@ -89,15 +96,22 @@ def _mask(positions_RT: torch.Tensor, length: int, dtype: torch.dtype) -> torch.
     )[:, None]
 
 
-def _chunks(order: Sequence[int], lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Split `order` (by falling length) so that no chunk holds more than PREFILL_TOKENS padded tokens."""
-    chunk: list[int] = []
-    for i in order:
-        if chunk and lengths[chunk[0]] * (len(chunk) + 1) > PREFILL_TOKENS:
-            yield chunk
-            chunk = []
-        chunk.append(i)
-    yield chunk
+def _chunks(lengths: Sequence[int]) -> Iterator[slice]:
+    """Split rows of these lengths, in order, so that no chunk holds more than PREFILL_TOKENS padded tokens."""
+    begin = longest = 0
+    for i, length in enumerate(lengths):
+        if i > begin and max(longest, length) * (i + 1 - begin) > PREFILL_TOKENS:
+            yield slice(begin, i)
+            begin, longest = i, 0
+        longest = max(longest, length)
+    yield slice(begin, len(lengths))
+
+
+def _close_ranks(rows: Sequence[int], staying: Container[int]) -> list[int]:
+    """The rows that stay, the last ones in the places of those that leave: as few as possible move."""
+    left = sum(row in staying for row in rows)
+    last = (row for row in rows[left:] if row in staying)
+    return [row if row in staying else next(last) for row in rows[:left]]
 
 
 class CachedSession:
@@ -112,8 +126,8 @@ class CachedSession:
         self.window = _Window()
         self.layers = [_SlotLayer(self.window, len(contexts)) for _ in range(config.num_hidden_layers)]
         self.cache = Cache(layers=list(self.layers))
-        self.slot = {row: row for row in range(len(contexts))}
-        self.length = dict.fromkeys(self.slot, 0)
+        self.order = list(range(len(contexts)))  # the rows, in the order of their places
+        self.length = dict.fromkeys(self.order, 0)
         self.pending = {row: list(context) for row, context in enumerate(contexts)}
 
     def append(self, rows: Sequence[int], ids: Sequence[Sequence[int]]) -> None:
@@ -125,11 +139,11 @@ class CachedSession:
     def drop(self, rows: Sequence[int]) -> None:
         """Rows that are finished leave the batch and free their memory."""
         for row in rows:
-            del self.slot[row], self.length[row], self.pending[row]
-        kept = torch.tensor(list(self.slot.values()), dtype=torch.long, device=self.device)
-        self.slot = {row: slot for slot, row in enumerate(self.slot)}
+            del self.length[row], self.pending[row]
+        kept = [place for place, row in enumerate(self.order) if row in self.length]
+        self.order = [self.order[place] for place in kept]
         for layer in self.layers:
-            layer.keep(kept)
+            layer.keep(torch.tensor(kept, dtype=torch.long, device=self.device))
 
     @torch.inference_mode()
     def generate(
@@ -144,20 +158,21 @@ class CachedSession:
         written = {row: Sampled([], []) for row in rows}
         budget = dict(zip(rows, max_new_tokens, strict=True))
         uniforms = _uniforms(rows, seeds, budget)
-        live = [row for row in rows if budget[row] > 0]
+        live = self._first_order({row for row in rows if budget[row]})
         was_training = self.model.training
-        self.model.eval()
+        if was_training:
+            self.model.eval()
         try:
-            while live:
+            for step in count():
+                if not live:
+                    break
                 logits_RV = self._read(live)
-                index = [len(written[row].ids) for row in live]
-                draws = (
-                    None if uniforms is None else np.array([uniforms[r][i] for r, i in zip(live, index, strict=True)])
-                )
-                tokens, logprobs = _choose(logits_RV, draws, temperature)
-                live = self._extend(live, tokens, logprobs, written, budget, stop)
+                draws_R = None if uniforms is None else np.array([uniforms[row][step] for row in live])
+                tokens, logprobs = _choose(logits_RV, draws_R, temperature)
+                live = _close_ranks(live, self._extend(live, tokens, logprobs, written, budget, stop))
         finally:
-            self.model.train(was_training)
+            if was_training:
+                self.model.train()
         return [written[row] for row in rows]
 
     def _extend(
@@ -168,30 +183,50 @@ class CachedSession:
         written: dict[int, Sampled],
         budget: dict[int, int],
         stop: StopRule,
-    ) -> list[int]:
+    ) -> set[int]:
         """Write one token to each live row; the rows that go on."""
-        going_on = []
+        going_on = set()
         for row, token, logprob in zip(live, tokens, logprobs, strict=True):
-            written[row].ids.append(token)
-            written[row].logprobs.append(logprob)
+            wrote = written[row]
+            wrote.ids.append(token)
+            wrote.logprobs.append(logprob)
             self.pending[row].append(token)
             stopped = stop(row, token)
-            if not (stopped or token in self.eos or len(written[row].ids) == budget[row]):
-                going_on.append(row)
+            if not (stopped or token in self.eos or len(wrote.ids) == budget[row]):
+                going_on.add(row)
         return going_on
+
+    def _first_order(self, rows: Container[int]) -> list[int]:
+        """The rows in the order in which they read first: by falling length where one chunk does not hold them all."""
+        order = _close_ranks(self.order, rows)
+        lengths = [len(self.pending[row]) for row in order]
+        if len(list(_chunks(lengths))) > 1:
+            order.sort(key=lambda row: -len(self.pending[row]))
+        return order
+
+    def _arrange(self, first: Sequence[int]) -> None:
+        """Let these rows stand in the first places, in this order, and the others behind them."""
+        place = {row: place for place, row in enumerate(self.order)}
+        others = set(first)
+        order = [*first, *(row for row in self.order if row not in others)]
+        moved = [new for new, row in enumerate(order) if place[row] != new]
+        if moved:
+            source_M = torch.tensor([place[order[new]] for new in moved], device=self.device)
+            places_M = torch.tensor(moved, device=self.device)
+            for layer in self.layers:
+                layer.move(source_M, places_M)
+        self.order = order
 
     def _read(self, rows: Sequence[int]) -> torch.Tensor:
         """Let the model read the pending tokens of `rows`; float32 logits (R, V) of what follows each row."""
-        lengths = [len(self.pending[row]) for row in rows]
-        order = sorted(range(len(rows)), key=lambda i: -lengths[i]) if max(lengths) > 1 else list(range(len(rows)))
-        parts = [(chunk, self._forward([rows[i] for i in chunk])) for chunk in _chunks(order, lengths)]
-        logits_RV = torch.cat([logits for _, logits in parts])
-        back = torch.tensor([i for chunk, _ in parts for i in chunk], device=self.device).argsort()
-        return logits_RV[back]
+        if rows != self.order[: len(rows)]:
+            self._arrange(rows)
+        return torch.cat([self._forward(places) for places in _chunks([len(self.pending[row]) for row in rows])])
 
-    def _forward(self, rows: Sequence[int]) -> torch.Tensor:
-        lengths = [len(self.pending[row]) for row in rows]
-        ids_RT = self._take_pending(rows, max(lengths))
+    def _forward(self, places: slice) -> torch.Tensor:
+        lengths = [len(self.pending[row]) for row in self.order[places]]
+        width = max(lengths)
+        ids_RT = self._take_pending(places, width)
         window = self.window
         output = self.model(
             input_ids=ids_RT,
@@ -199,25 +234,26 @@ class CachedSession:
             position_ids=window.positions_RT,
             past_key_values=self.cache,
             use_cache=True,
-            logits_to_keep=torch.tensor(lengths, device=self.device)[:, None] - 1,
+            logits_to_keep=1 if width == 1 else torch.tensor(lengths, device=self.device)[:, None] - 1,
         )
         return output.logits[:, 0].float()
 
-    def _take_pending(self, rows: Sequence[int], width: int) -> torch.Tensor:
-        """The pending tokens of `rows`, padded on the right to (R, width); sets the window to where they stand."""
-        ids = [self.pending[row] + [0] * (width - len(self.pending[row])) for row in rows]
+    def _take_pending(self, places: slice, width: int) -> torch.Tensor:
+        """The pending tokens of some places, padded on the right to (R, width); sets the window to where they stand."""
+        rows = self.order[places]
+        ids = chain.from_iterable(self.pending[row] + [0] * (width - len(self.pending[row])) for row in rows)
+        ids_RT = torch.tensor(list(ids), device=self.device).view(len(rows), width)
         begin = [self.length[row] for row in rows]
-        slots = [self.slot[row] for row in rows]
         for row in rows:
             self.length[row] += len(self.pending[row])
             self.pending[row] = []
-        self.window.rows_R = torch.tensor(slots, device=self.device)
-        steps_T = torch.arange(width, device=self.device)
-        self.window.positions_RT = torch.tensor(begin, device=self.device)[:, None] + steps_T
-        self.window.seen = max(self.length[row] for row in rows)
-        self.window.reach = max(begin) + width
-        self.window.whole = slots == list(range(len(self.slot)))
-        return torch.tensor(ids, device=self.device)
+        window = self.window
+        window.places = places
+        window.places_R = torch.arange(places.start, places.stop, device=self.device)
+        window.positions_RT = torch.tensor(begin, device=self.device)[:, None] + torch.arange(width, device=self.device)
+        window.seen = max(self.length[row] for row in rows)
+        window.reach = max(begin) + width
+        return ids_RT
 
 
 def _uniforms(rows: Sequence[int], seeds: Sequence[int] | None, budget: dict[int, int]) -> dict[int, np.ndarray] | None:
