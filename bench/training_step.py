@@ -41,8 +41,9 @@ from igsearch.records import EndReason, Episode, Question, SearchStep, Turn
 from igsearch.retrieval.base import Retriever
 from igsearch.seeds import generator
 from igsearch.training import trainer
+from igsearch.training.arguments import arguments
 from igsearch.training.metrics import Clock
-from igsearch.training.run import Run
+from igsearch.training.run import Reinforcement
 from igsearch.training.schedule import layout
 
 WANTED = 1.3
@@ -261,7 +262,7 @@ def stock(inputs: Given) -> Trained:
         stocked = GRPOTrainer(
             model=trained.policy.model,
             reward_funcs=[reward],
-            args=trainer._arguments(run, layout(inputs.config.train), on_cpu=True),
+            args=arguments(run, layout(inputs.config.train), on_cpu=True),
             train_dataset=Dataset.from_dict({"prompt": run.order()}),
             processing_class=trained.policy.tokenizer,
             rollout_func=roll_out,
@@ -273,9 +274,9 @@ def stock(inputs: Given) -> Trained:
     return trained
 
 
-def _run(inputs: Given, policy: Policy, work: Path) -> Run:
+def _run(inputs: Given, policy: Policy, work: Path) -> Reinforcement:
     """From which our trainer takes TRL's settings and the order of the questions."""
-    return Run(
+    return Reinforcement(
         policy=policy,
         retriever=_Nothing(),
         questions={question.uid: question for question in inputs.questions},

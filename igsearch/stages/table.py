@@ -86,8 +86,8 @@ _ROLLOUT = (
     "rewards/format.py",
 )
 _TRAINING = (
-    *("batch", "checkpoint", "drift", "fine_tune", "metrics", "requirements", "run", "schedule", "step", "targets"),
-    *("trainer", "verification"),
+    *("arguments", "batch", "checkpoint", "drift", "fine_tune", "logprobs", "metrics", "monitor", "requirements"),
+    *("run", "schedule", "step", "targets", "trainer", "verification"),
 )
 _CONTRACT = (  # the prompts that a contract names stand in the modules that answer
     *(f"inference/{name}.py" for name in ("cot", "direct", "ircot", "opened", "rag", "search_o1", "turns")),
@@ -170,7 +170,7 @@ STAGES = {
                 *_ROLLOUT,
                 "credit",
                 "inference",
-                "policy/score.py",
+                "policy/score.py", "policy/scorer.py", "policy/shared.py",
                 "retrieval/hits.py",
                 *(f"rewards/{name}.py" for name in ("belief", "contexts", "evidence", "information_gain")),
                 *(f"rewards/{name}.py" for name in ("likelihood", "signals", "stepsearch")),

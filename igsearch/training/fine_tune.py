@@ -13,7 +13,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
@@ -22,7 +22,7 @@ import torch
 from igsearch import inference
 from igsearch.config import Config, PolicyConfig
 from igsearch.errors import UserError
-from igsearch.methods import CreditConfig, FineTuneConfig
+from igsearch.methods import FineTuneConfig
 from igsearch.policy.base import Policy
 from igsearch.policy.load import load_policy, save_policy
 from igsearch.provenance import write_text
@@ -31,39 +31,19 @@ from igsearch.retrieval.base import Retriever
 from igsearch.seeds import generator
 from igsearch.training import checkpoint, requirements, targets
 from igsearch.training.batch import token_batch
-from igsearch.training.metrics import Clock, History, Metrics, TimedRetriever, validation_metrics
-from igsearch.training.run import Log
+from igsearch.training.metrics import Clock, Metrics, TimedRetriever, validation_metrics
+from igsearch.training.run import Log, Run
 from igsearch.training.schedule import validation_questions
 from igsearch.training.step import logprobs_of
 
 _OPTIMISER = "optimizer.pt"
 
 
-@dataclass(frozen=True)
-class Tuning:
-    """What a run is made of. `policy` is trained in place."""
+@dataclass(frozen=True, kw_only=True)
+class Tuning(Run):
+    """A run of supervised fine-tuning."""
 
-    policy: Policy
-    retriever: Retriever
-    questions: Sequence[Question]
-    validation: Sequence[Question]
-    config: Config
-    method: CreditConfig
     settings: FineTuneConfig
-    seed: int
-    work: Path
-    log: Log
-    clock: Clock = field(default_factory=Clock)
-
-    @property
-    def history(self) -> History:
-        """The metrics so far."""
-        return History(self.work / "metrics.jsonl")
-
-    @property
-    def checkpoints(self) -> Path:
-        """One folder per finished epoch."""
-        return self.work / "checkpoints"
 
     @property
     def learning_rate(self) -> float:
@@ -74,11 +54,9 @@ class Tuning:
         """The training step at which the curves show the end of an epoch."""
         return epoch * max(self.config.train.steps, self.settings.epochs) // self.settings.epochs
 
-    def record(self, epoch: int, metrics: Metrics) -> None:
+    def close(self, epoch: int, metrics: Metrics) -> None:
         """Validate, and write the line of an epoch; epoch 0 is the start policy."""
-        line = metrics | self.validate() | self.clock.take()
-        self.history.append(self.step(epoch), line)
-        self.log(self.step(epoch), line)
+        self.record(self.step(epoch), metrics | self.validate())
 
     def validate(self) -> Metrics:
         """Greedy EM on the validation questions, answered as the trained policy will answer."""
@@ -119,7 +97,7 @@ def train(
     run = Tuning(
         policy=policy,
         retriever=TimedRetriever(retriever, clock),
-        questions=questions,
+        questions={question.uid: question for question in questions},
         validation=validation_questions(validation, config.train.validation_questions),
         config=config,
         method=config.method(method),
@@ -148,12 +126,12 @@ def _run(run: Tuning, resume: bool) -> None:
     if found:
         _restore(run.policy, optimiser, found[0])
     else:
-        run.record(0, {"fine_tune/examples": float(len(examples)), **spent})
+        run.close(0, {"fine_tune/examples": float(len(examples)), **spent})
     budget = {name: value for name, value in spent.items() if name.startswith("budget/")}
     for epoch in range(done, run.settings.epochs):
         with run.clock.phase("update"), _training(run):
             metrics = _epoch(run, optimiser, examples, epoch)
-        run.record(epoch + 1, metrics | budget)
+        run.close(epoch + 1, metrics | budget)
         _save(run, optimiser, epoch + 1)
 
 
@@ -168,12 +146,11 @@ def _examples(run: Tuning) -> tuple[list[Episode], Metrics]:
         ]
         write_text(path, json.dumps({"spent": spent, "episodes": rows}))
     read = json.loads(path.read_text(encoding="utf-8"))
-    questions = {question.uid: question for question in run.questions}
-    return [Episode(questions[uid], *rest) for uid, *rest in read["episodes"]], read["spent"]
+    return [Episode(run.questions[uid], *rest) for uid, *rest in read["episodes"]], read["spent"]
 
 
 def _make(run: Tuning) -> tuple[list[Episode], Metrics]:
-    questions = targets.chosen(run.questions, run.settings, run.config, run.seed)
+    questions = targets.chosen(list(run.questions.values()), run.settings, run.config, run.seed)
     if run.settings.targets == "gold_answers":
         return targets.gold_answers(run.policy, questions, run.config), targets.Spent().metrics()
     samples = run.settings.samples
@@ -242,11 +219,10 @@ def _training(run: Tuning) -> Iterator[None]:
 
 
 def _save(run: Tuning, optimiser: torch.optim.Optimizer, epoch: int) -> None:
-    staging = run.work / "staging"
-    shutil.rmtree(staging, ignore_errors=True)
-    save_policy(run.policy, staging)
-    torch.save(optimiser.state_dict(), staging / _OPTIMISER)
-    checkpoint.publish(staging, run.checkpoints, epoch)
+    shutil.rmtree(run.staging, ignore_errors=True)
+    save_policy(run.policy, run.staging)
+    torch.save(optimiser.state_dict(), run.staging / _OPTIMISER)
+    checkpoint.publish(run.staging, run.checkpoints, epoch)
 
 
 def _restore(policy: Policy, optimiser: torch.optim.Optimizer, folder: Path) -> None:

@@ -58,21 +58,36 @@ def _share(flags: Sequence[bool]) -> float:
 
 
 def rollout_metrics(episodes: Sequence[Episode], rewards: Sequence[float]) -> Metrics:
-    """Measures of a batch of rollouts. Where the retriever failed, `rewards` are NaN and enter no mean of rewards."""
+    """Measures of a batch of rollouts. Where the retriever failed, `rewards` are NaN and enter no mean of rewards.
+
+    `reward/uniform_groups` is over groups of at least two, and left out where there are none. `policy/entropy` is the
+    mean of -log p (nats, temperature 1) over all sampled tokens, as noted when they were sampled: at that temperature
+    an estimate, without bias, of the policy's mean entropy where it wrote, whatever advantages the tokens get.
+    """
     valid = [row for row, episode in enumerate(episodes) if episode.end is not EndReason.RETRIEVER_FAILED]
     groups = [[rewards[row] for row in group] for group in groups_of([episodes[row].question.uid for row in valid])]
+    compared = [group for group in groups if len(group) > 1]
     steps = [step for episode in episodes for step in episode.steps]
     metrics = {
         "reward/mean": statistics.fmean(rewards[row] for row in valid) if valid else 0.0,
         "reward/em": statistics.fmean(_em(episodes[row]) for row in valid) if valid else 0.0,
-        "reward/uniform_groups": _share([len(set(group)) == 1 for group in groups]),
         "search/per_episode": len(steps) / len(episodes),
         "search/nothing_new": _share([step.new_passages == 0 for step in steps]),
         "length/response": statistics.fmean(len(episode.response_ids) for episode in episodes),
         "length/sampled": statistics.fmean(episode.sampled_tokens for episode in episodes),
+        "policy/entropy": _surprise([episodes[row] for row in valid]),
     }
+    if compared:
+        metrics["reward/uniform_groups"] = _share([len(set(group)) == 1 for group in compared])
     ends = {f"end/{reason.value}": _share([episode.end is reason for episode in episodes]) for reason in EndReason}
     return metrics | ends | _by_attempt("reward/em", [episodes[row] for row in valid])
+
+
+def _surprise(episodes: Sequence[Episode]) -> float:
+    """Mean of -log p over the sampled tokens, in nats."""
+    pairs = [pair for episode in episodes for pair in zip(episode.logprobs, episode.sampled, strict=True)]
+    noted = [-logprob for logprob, sampled in pairs if sampled]
+    return statistics.fmean(noted) if noted else 0.0
 
 
 def _by_attempt(name: str, episodes: Sequence[Episode]) -> Metrics:

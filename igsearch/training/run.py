@@ -19,9 +19,9 @@ from igsearch.training.verification import Oracle
 Log = Callable[[int, Metrics], None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Run:
-    """What a training run is made of. `clock` measures its phases (`retriever` reports to it), `oracle` checks it."""
+    """What a training run is made of. `clock` measures its phases (`retriever` reports to it)."""
 
     policy: Policy
     retriever: Retriever
@@ -33,7 +33,6 @@ class Run:
     work: Path
     log: Log
     clock: Clock
-    oracle: Oracle | None = None
 
     @property
     def history(self) -> History:
@@ -46,6 +45,24 @@ class Run:
         return self.work / "checkpoints"
 
     @property
+    def staging(self) -> Path:
+        """Where checkpoints are written before they are whole."""
+        return self.work / "staging"
+
+    def record(self, step: int, metrics: Metrics) -> None:
+        """Write the line of a step, with the seconds since the last one."""
+        line = metrics | self.clock.take()
+        self.history.append(step, line)
+        self.log(step, line)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reinforcement(Run):
+    """A run of reinforcement learning; `oracle` checks it."""
+
+    oracle: Oracle | None = None
+
+    @property
     def scored_by_start(self) -> bool:
         """Whether the start policy is the one that scores the information gain."""
         return self.method.information_gain is not None and self.method.information_gain.scorer == "start"
@@ -54,11 +71,6 @@ class Run:
     def reference(self) -> Path:
         """The start policy, kept for the KL term."""
         return self.work / "reference"
-
-    @property
-    def staging(self) -> Path:
-        """Where checkpoints are written before they are whole."""
-        return self.work / "staging"
 
     def order(self) -> list[str]:
         """The uids of the questions, step after step."""

@@ -1,7 +1,8 @@
-"""Reinforcement learning on TRL's GRPOTrainer: the only file that knows TRL.
+"""Reinforcement learning on TRL's GRPOTrainer: with arguments.py and monitor.py all that knows TRL.
 
 One override carries the method: `_generate_and_score_completions` runs as TRL's own, with rollouts from our turn loop,
-and then the (B, T) token advantages of the credit rule take the place of TRL's.
+and then the (B, T) token advantages of the credit rule take the place of TRL's. Another saves work and changes neither
+loss nor gradient: `_get_per_token_logps_and_entropies` reads the tokens that can move the policy, and no others.
 
 Deviations from TRL: rewards, group statistics and advantages come from rewards/ and credit/ (TRL's own are computed and
 discarded); the questions of a step and every random draw are functions of the run's seed and the step; checkpoints are
@@ -13,7 +14,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # rollout_func is marked
 import torch
 from accelerate.utils import gather_object
 from datasets import Dataset
-from transformers import PrinterCallback, TrainerCallback
+from transformers import PrinterCallback
 from transformers.utils import logging as hf_logging
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
@@ -39,17 +40,18 @@ from igsearch.records import EndReason, Episode, Question
 from igsearch.retrieval.base import Retriever, RetrieverError
 from igsearch.rewards.answer import episode_reward
 from igsearch.rewards.information_gain import pool_of
-from igsearch.rewards.signals import Signals, diagnostics, measure
+from igsearch.rewards.signals import Signals, diagnostics, measure, scorer_of
 from igsearch.rollout.environment import rollout
 from igsearch.rollout.prompts import STYLES
-from igsearch.seeds import derive_seed
-from igsearch.training import checkpoint, requirements
+from igsearch.training import requirements
+from igsearch.training.arguments import arguments
 from igsearch.training.batch import credit_batch, loss_mask
 from igsearch.training.drift import drift
 from igsearch.training.logprobs import PASS_TOKENS, logprobs
 from igsearch.training.metrics import Clock, Metrics, TimedRetriever, rollout_metrics, validation_metrics
-from igsearch.training.run import Log, Run
-from igsearch.training.schedule import Layout, layout, method_of_step, validation_questions
+from igsearch.training.monitor import Monitor
+from igsearch.training.run import Log, Reinforcement
+from igsearch.training.schedule import layout, method_of_step, validation_questions
 from igsearch.training.verification import Oracle
 
 DRIFT_ROWS = 32  # of similar length, in one pass
@@ -68,9 +70,10 @@ def _no_reward(prompts: list[str], **_: Any) -> list[float | None]:
 class SearchTrainer(GRPOTrainer):
     """GRPOTrainer over search episodes, with the token advantages of a credit rule."""
 
-    def __init__(self, run: Run, arguments: GRPOConfig, questions: Dataset) -> None:
+    def __init__(self, run: Reinforcement, given: GRPOConfig, questions: Dataset) -> None:
         self.run = run
         self.rule = credit.resolve(run.method.rule)
+        self._scorer = scorer_of(run.method)
         self.episodes: list[Episode] = []
         self.rewards: list[float] = []
         self.rollout_metrics: Metrics = {}
@@ -78,7 +81,7 @@ class SearchTrainer(GRPOTrainer):
         super().__init__(
             model=run.policy.model,
             reward_funcs=[_no_reward],
-            args=arguments,
+            args=given,
             train_dataset=questions,
             processing_class=run.policy.tokenizer,
             rollout_func=lambda prompts, _: self._roll_out(prompts),
@@ -142,13 +145,18 @@ class SearchTrainer(GRPOTrainer):
         self._wanted_BL = self._needed(inputs)
         oracle = self.run.oracle
         expected = oracle.follow(inputs["row"], self.current_gradient_accumulation_steps) if oracle else 0.0
+        if "old_per_token_logps" in inputs:  # 0 like the new where these are not read: their ratio is 1
+            inputs = inputs | {"old_per_token_logps": inputs["old_per_token_logps"] * self._wanted_BL}
         loss: torch.Tensor = super().compute_loss(model, inputs, *args, **kwargs)
         if oracle:
             oracle.compare(expected, loss)
         return loss
 
     def _needed(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """The tokens that can move the policy, bool [B, L]: sampled, and without a KL term with an advantage."""
+        """The tokens that can move the policy, bool [B, L]: sampled, and without a KL term with an advantage.
+
+        TRL counts the others in its denominators all the same.
+        """
         sampled_BL = (inputs["completion_mask"] * inputs["tool_mask"]).bool()
         return sampled_BL if self.beta else sampled_BL & (inputs["advantages"] != 0)
 
@@ -163,7 +171,8 @@ class SearchTrainer(GRPOTrainer):
         compute_aux_loss: bool = False,
         **rest: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
-        """As TRL's, but only for tokens that count. The others get log-probability 0 and the mean entropy of these."""
+        """TRL's log-probabilities of the tokens that count, and 0 for the others. No entropy, of which only TRL's log
+        would hear, but with the loss of a mixture of experts, which is one of all tokens and left to TRL."""
         if compute_aux_loss:
             found: tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None] = (
                 super()._get_per_token_logps_and_entropies(
@@ -172,12 +181,14 @@ class SearchTrainer(GRPOTrainer):
             )
             return found
         wanted_BT = torch.nn.functional.pad(self._wanted_BL, (input_ids.shape[1] - logits_to_keep, 0))
-        pass_tokens = PASS_TOKENS if model is self.model else None  # one pass where processes wait for each other in it
+        alone = self.accelerator.num_processes == 1
+        pass_tokens = PASS_TOKENS if alone else None  # processes that wait for each other must make as many passes each
+        size = len(input_ids) if alone or not batch_size else batch_size
+        whole = (input_ids.split(size), attention_mask.split(size), wanted_BT.split(size))
         with self.accelerator.autocast():
-            both = logprobs(model, input_ids, attention_mask, wanted_BT, self.temperature, pass_tokens)
-        logprob_BL, entropy_BL = (each_BT[:, -logits_to_keep:] for each_BT in both)
-        mean = entropy_BL.sum() / self._wanted_BL.sum().clamp(min=1)
-        return logprob_BL, entropy_BL.masked_fill(~self._wanted_BL, float(mean)), None
+            parts = [logprobs(model, *rows, self.temperature, pass_tokens) for rows in zip(*whole, strict=True)]
+        logprob_BL = torch.cat(parts)[:, -logits_to_keep:]
+        return logprob_BL, torch.zeros_like(logprob_BL) if compute_entropy else None, None
 
     def _advantages(self) -> torch.Tensor:
         """Token advantages of this process's rollouts. The rule sees the rollouts of all processes."""
@@ -193,10 +204,15 @@ class SearchTrainer(GRPOTrainer):
         outcome_BL = without_steps(batch, method)
         if outcome_BL is not None:
             self.rollout_metrics |= step_mass(batch, advantage_BL, outcome_BL)
-        self.rollout_metrics |= self._drift()
+        self.rollout_metrics |= self._checks() | self._drift()
         first = self.accelerator.process_index * len(self.episodes)
         width = max(len(episode.response_ids) for episode in self.episodes)
         return advantage_BL[first : first + len(self.episodes), :width]
+
+    def _checks(self) -> Metrics:
+        """What the scorers of all processes found when they checked themselves: the worst of it."""
+        found = _gather([self._scorer.take()]) if self._scorer else [{}]
+        return {name: max(each[name] for each in found) for name in found[0]}
 
     def _drift(self) -> Metrics:
         """The KL from the start policy where TRL, which has no KL term, logs none."""
@@ -215,7 +231,9 @@ class SearchTrainer(GRPOTrainer):
             pool = _gather(pool_of(run.policy, self.episodes, config)) if config else []
             pool.sort(key=lambda pair: (pair.uid, pair.rollout, pair.step))
             scaffold, key = STYLES[run.config.rollout.prompt].forced_answer, (run.seed, self.step)
-            return measure(run.policy, self.episodes, run.method, key, self.rewards, scaffold, pool, self._start)
+            return measure(
+                run.policy, self.episodes, run.method, key, self.rewards, scaffold, pool, self._start, self._scorer
+            )
 
     def validate(self) -> Metrics:
         """Greedy EM on the validation questions, shared out over the processes."""
@@ -232,111 +250,6 @@ class SearchTrainer(GRPOTrainer):
 
     def _send_telemetry(self) -> None:
         """Nothing about a user's runs leaves the machine."""
-
-
-class Monitor(TrainerCallback):
-    """Writes the line of each step, validates, and puts finished checkpoints into place."""
-
-    def __init__(self, trainer: SearchTrainer) -> None:
-        self.trainer, self.run = trainer, trainer.run
-        self._update = ExitStack()
-        self._oracle: Metrics = {}
-
-    def on_train_begin(self, *_: Any, **__: Any) -> None:
-        """The policy before any training."""
-        if self.trainer.step == 0 and self.run.validation:
-            self._record(self.trainer.validate() | self.run.clock.take())
-
-    def on_step_begin(self, *_: Any, **__: Any) -> None:
-        """What a step does outside the inner phases is the update."""
-        self._update.enter_context(self.run.clock.phase("update"))
-
-    def on_pre_optimizer_step(self, *_: Any, **__: Any) -> None:
-        """Gradients are there and clipped."""
-        if self.run.oracle:
-            for name, value in self.run.oracle.close_update().items():
-                self._oracle[name] = max(value, self._oracle.get(name, 0.0))
-
-    def on_step_end(self, *_: Any, **__: Any) -> None:
-        """Closes the phase."""
-        self._update.close()
-
-    def on_log(self, *_: Any, **given: Any) -> None:
-        """Called once per batch of rollouts, after its last update (and once at the end, without a loss)."""
-        logs: Mapping[str, float] = given["logs"]
-        if "loss" not in logs:
-            return
-        metrics = {ours: logs[theirs] for theirs, ours in _LOGGED.items() if theirs in logs}
-        metrics |= self.trainer.rollout_metrics | self._oracle
-        self._oracle = {}
-        train = self.run.config.train
-        if self.run.validation and self.trainer.step in {*range(0, train.steps, train.validate_every), train.steps}:
-            metrics |= self.trainer.validate()
-        self._record(metrics | self.run.clock.take())
-
-    def on_save(self, *_: Any, **__: Any) -> None:
-        """TRL has written a checkpoint into the staging folder."""
-        accelerator = self.trainer.accelerator
-        accelerator.wait_for_everyone()
-        if accelerator.is_main_process:
-            written = self.run.staging / f"checkpoint-{self.trainer.state.global_step}"
-            checkpoint.publish(written, self.run.checkpoints, self.trainer.step)
-        accelerator.wait_for_everyone()
-
-    def _record(self, metrics: Metrics) -> None:
-        if self.trainer.accelerator.is_main_process:
-            self.run.history.append(self.trainer.step, metrics)
-            self.run.log(self.trainer.step, metrics)
-
-
-_LOGGED = {
-    "loss": "loss",
-    "grad_norm": "policy/grad_norm",
-    "entropy": "policy/entropy",
-    "kl": "policy/kl",
-    "clip_ratio/region_mean": "policy/clipped",
-    "learning_rate": "policy/learning_rate",
-}
-
-
-def _arguments(run: Run, cut: Layout, on_cpu: bool) -> GRPOConfig:
-    """TRL's settings: rewards unscaled, one epoch over the prepared order, nothing printed or reported."""
-    train = run.config.train
-    arguments = GRPOConfig(
-        output_dir=str(run.staging),
-        seed=derive_seed(run.seed, "trainer") % 2**32,
-        max_steps=train.steps * train.mini_batches,
-        per_device_train_batch_size=cut.micro_batch,
-        gradient_accumulation_steps=cut.passes_per_update,
-        steps_per_generation=cut.passes_per_batch,
-        num_generations=train.group_size if train.group_size > 1 else cut.micro_batch * cut.passes_per_batch,
-        shuffle_dataset=False,
-        loss_type=train.loss,
-        epsilon=train.epsilon,
-        beta=train.beta,
-        use_bias_correction_kl=False,  # TRL would multiply the KL by the ratio, which changes its gradient
-        scale_rewards="none",
-        temperature=run.config.rollout.temperature,
-        disable_dropout=True,
-        learning_rate=train.learning_rate,
-        lr_scheduler_type="constant_with_warmup",
-        warmup_steps=train.warmup_steps,
-        max_grad_norm=train.max_grad_norm,
-        optim="adamw_torch",
-        use_cpu=on_cpu,
-        bf16=train.dtype == "bfloat16",
-        gradient_checkpointing=train.gradient_checkpointing,
-        logging_steps=train.mini_batches,
-        logging_nan_inf_filter=False,
-        save_strategy="steps",
-        save_steps=train.checkpoint_every * train.mini_batches,
-        report_to="none",
-        disable_tqdm=True,
-        log_level="error",
-        dataloader_pin_memory=False,
-    )
-    arguments.num_generations = train.group_size  # it refuses groups of one for the sake of its own advantages
-    return arguments
 
 
 def _processes() -> int:
@@ -399,7 +312,7 @@ def train(
     _check_weights(policy.model)
     if verify_oracle and processes > 1:
         raise UserError("the oracle follows one process only; start without torchrun or without --verify-oracle")
-    run = Run(
+    run = Reinforcement(
         policy=policy,
         retriever=TimedRetriever(retriever, clock),
         questions={question.uid: question for question in questions},
@@ -434,13 +347,13 @@ def _quiet() -> Iterator[None]:
             hf_logging.enable_progress_bar()
 
 
-def _run(run: Run, processes: int, resume: bool) -> None:
-    arguments = _arguments(run, layout(run.config.train, processes), on_cpu=not torch.cuda.is_available())
-    with arguments.main_process_first(local=False):
-        start = run.start(resume, owner=arguments.process_index == 0)
+def _run(run: Reinforcement, processes: int, resume: bool) -> None:
+    given = arguments(run, layout(run.config.train, processes), on_cpu=not torch.cuda.is_available())
+    with given.main_process_first(local=False):
+        start = run.start(resume, owner=given.process_index == 0)
     if run.config.train.beta:
         run.policy.model.config._name_or_path = str(run.reference)  # from where TRL loads the reference of the KL term
-    trainer = SearchTrainer(run, arguments, Dataset.from_dict({"prompt": run.order()}))
+    trainer = SearchTrainer(run, given, Dataset.from_dict({"prompt": run.order()}))
     if trainer.accelerator.num_processes != processes:
         raise UserError(f"{processes} processes were started, but accelerate sees {trainer.accelerator.num_processes}")
     trainer.train(resume_from_checkpoint=str(start) if start else None)

@@ -67,14 +67,14 @@ def test_rival_methods_train_as_the_oracle_does(train: Train, method: str) -> No
 )
 def test_the_oracle_notices(train: Train, monkeypatch: pytest.MonkeyPatch, setting: str, value: object) -> None:
     """A setting of TRL that is not ours must show, be it in the loss or only in the gradient."""
-    arguments = trainer._arguments
+    arguments = trainer.arguments
 
     def other(*given: Any, **named: Any) -> Any:
         changed = arguments(*given, **named)
         setattr(changed, setting, value)
         return changed
 
-    monkeypatch.setattr(trainer, "_arguments", other)
+    monkeypatch.setattr(trainer, "arguments", other)
     trained = train(verify_oracle=True, mini_batches=2, beta=0.1, epsilon=0.02, learning_rate=2e-3)
     assert max(max(differences(metrics)) for _, metrics in trained.logged) > 100 * EXACT
 
