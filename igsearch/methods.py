@@ -56,8 +56,11 @@ class InformationGainConfig(Frozen):
     answer_space: Literal["natural", "authors"] = "natural"
     max_gold_variants: PositiveInt | None = Field(1, description="how many gold aliases are tried; None for all")
     min_document_chars: PositiveInt = 10
+    standard_error: PositiveFloat | None = Field(
+        None, description="a step draws no more once that of the mean is so small (nats); None: N draws for every step"
+    )
     max_context: PositiveInt = 4096
-    batch_size: PositiveInt = 64
+    pass_tokens: PositiveInt = Field(2048, description="padded tokens that a forward pass of the scorer reads")
 
     @model_validator(mode="after")
     def _shared_pairs_come_from_other_questions(self) -> Self:
@@ -82,7 +85,7 @@ class IgpoConfig(Frozen):
     max_context: PositiveInt | None = Field(
         None, description="tokens of the longest context that is scored; None for any length"
     )
-    batch_size: PositiveInt = 64
+    pass_tokens: PositiveInt = Field(2048, description="padded tokens that a forward pass of the scorer reads")
 
 
 class MrSearchConfig(Frozen):

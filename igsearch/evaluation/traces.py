@@ -118,7 +118,7 @@ def _row(episode: Episode, step: int, gain: StepGain | None) -> Row:
         "new_passages": episode.steps[step].new_passages,
         "gain": gain.gain if gain else None,
         "real": gain.real if gain else None,
-        "random": fmean(gain.random) if gain else None,
+        "random": fmean(gain.random) if gain and gain.random else None,
         "truncated": gain.truncated if gain else None,
     }
 

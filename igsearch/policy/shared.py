@@ -49,7 +49,7 @@ def plan(rows: Sequence[Sequence[int]], latest: Sequence[int]) -> list[Branch]:
         branches = tuple(grow(first, last, depth) for first, last, depth in runs)
         return Branch(order[trunk], min(start, limits[trunk]), branches)
 
-    edges = [*(i for i, length in enumerate(shared) if length == 0), len(rows)]
+    edges = [*(i for i, length in enumerate(shared[: len(rows)]) if length == 0), len(rows)]
     return [grow(low, high, 0) for low, high in pairwise(edges)]
 
 

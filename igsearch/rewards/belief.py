@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from igsearch.methods import IgpoConfig
 from igsearch.policy.base import Policy
+from igsearch.policy.scorer import Scorer
 from igsearch.records import EndReason, Episode, SpanKind
 from igsearch.rewards.likelihood import Ids, Likelihood
 
@@ -40,8 +41,13 @@ def _contexts(episode: Episode, scaffold: Ids) -> list[Ids]:
     return [(*episode.prompt_ids, *episode.response_ids[:end], *scaffold) for end in ends]
 
 
-def beliefs(policy: Policy, episodes: Sequence[Episode], scaffold: str, config: IgpoConfig) -> list[Beliefs]:
-    """The beliefs of each episode; none without a gold answer or where the retriever failed. `scaffold` is trusted."""
+def beliefs(
+    policy: Policy, episodes: Sequence[Episode], scaffold: str, config: IgpoConfig, scorer: Scorer | None = None
+) -> list[Beliefs]:
+    """The beliefs of each episode; none without a gold answer or where the retriever failed. `scaffold` is trusted.
+
+    `scorer` is that of the run; None for one that lives as long as the call.
+    """
     opening = tuple(policy.tokenizer.encode(scaffold, add_special_tokens=False, split_special_tokens=False))
     golds = [tuple(policy.encode(f" {each.question.answers[0]}")) if each.question.answers else () for each in episodes]
     contexts = [
@@ -52,7 +58,7 @@ def beliefs(policy: Policy, episodes: Sequence[Episode], scaffold: str, config: 
     rows = [
         (context, gold) for each, gold in zip(contexts, golds, strict=True) for context in each if len(context) <= most
     ]
-    scores = iter(Likelihood(policy, None, config.batch_size)(rows))
+    scores = iter(Likelihood(policy, scorer or Scorer(config.pass_tokens, first_whole=False), None)(rows))
     measured = [[next(scores) if len(context) <= most else None for context in each] for each in contexts]
     return [Beliefs(each[0], tuple(each[1:]), each.count(None)) if each else Beliefs() for each in measured]
 

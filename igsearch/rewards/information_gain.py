@@ -8,38 +8,49 @@ same with documents and refine of step t replaced, together, by those of another
 the rollouts scores, without gradient; the first `head_tokens` tokens of the answer weigh `head_weight`, the others 1.
 As the authors say themselves, this is a log-likelihood ratio, not Shannon's information gain.
 
-This is the plain form: one row per context. Deviations: contexts are slices of the rollout's own ids and the space
-before the answer is part of the answer (`contexts="text"`, `answer_space="authors"` give the released form); pairs come
-from other questions; every draw is seeded by what it is drawn for, from a sorted pool; equal rows are scored once.
+Deviations: contexts are slices of the rollout's own ids and the space before the answer is part of the answer
+(`contexts="text"`, `answer_space="authors"` give the released form); pairs come from other questions; every draw is
+seeded by what it is drawn for, from a sorted pool; what contexts share is read once (policy/shared.py).
 
 Variants, by setting. `counterfactual`: `empty` drops documents and refine of step t and puts nothing in their place,
 `none` subtracts nothing. `pool_scope`: `other_pair` takes any other pair of the batch, as the released code does;
 `sibling` takes those of the group's other rollouts, equal ones too, and scores no step where there are none.
-`refine=False` leaves the refine of step t out of the real context and of the pairs.
+`refine=False` leaves the refine of step t out of the real context and of the pairs. `standard_error` stops drawing for
+a step, after 2, 4, 8, ... of the N draws, where that of the mean over the draws is small enough already.
 """
 
+import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from igsearch.methods import InformationGainConfig
 from igsearch.policy.base import Policy
+from igsearch.policy.scorer import Scorer
 from igsearch.records import EndReason, Episode, SpanKind
 from igsearch.rewards.contexts import Block, Form, answer_ids, form_of, outcome_of, until_query
 from igsearch.rewards.likelihood import Ids, Likelihood
 from igsearch.seeds import generator
 
 Key = tuple[int | str, ...]
+Place = tuple[int, int]
+"""A search step: the row of its episode, and its number."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepGain:
-    """The information gain of one search step in nats, its parts, and how many of its contexts lost their beginning."""
+    """The information gain of one search step in nats, its parts, and how many of its contexts lost their beginning.
+
+    `real` is NaN where the gain counts as 0 whatever it is, and nothing was measured.
+    """
 
     gain: float
     real: float
     random: tuple[float, ...]
     truncated: int = 0
+
+
+UNMEASURED = StepGain(0.0, math.nan, ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,20 +181,39 @@ def _best(scores: Sequence[float]) -> int:
     return max(range(len(scores)), key=scores.__getitem__)
 
 
+def _looks(config: InformationGainConfig) -> list[int]:
+    """After how many draws it is asked whether they are enough; the last is N."""
+    early = [2**n for n in range(1, config.draws.bit_length()) if 2**n < config.draws]
+    return [*(early if config.standard_error is not None else ()), config.draws]
+
+
+def _enough(drawn: Sequence[float], config: InformationGainConfig) -> bool:
+    if config.standard_error is None or len(drawn) < 2:
+        return True
+    return statistics.stdev(drawn) / math.sqrt(len(drawn)) <= config.standard_error
+
+
+def _gain(scorer: Likelihood, task: _Task, draws: int, config: InformationGainConfig) -> StepGain:
+    """Real context under every answer variant; random contexts under the variant that the real one makes likeliest."""
+    contexts = task.random[:draws]
+    of_real = scorer([(task.real, answer) for answer in task.answers])
+    best = max(range(len(of_real)), key=of_real.__getitem__)
+    drawn = tuple(scorer([(context, task.answers[best]) for context in contexts]))
+    truncated = sum(len(context) > config.max_context for context in (task.real, *contexts))
+    gain = statistics.fmean(of_real[best] - other for other in drawn) if drawn else of_real[best]
+    return StepGain(gain, of_real[best], drawn, truncated)
+
+
 def _gains(scorer: Likelihood, tasks: Sequence[_Task], config: InformationGainConfig) -> list[StepGain]:
-    """Real contexts under every answer variant; random contexts under the variant that the real one makes likeliest."""
-    real = iter(scorer([(task.real, answer) for task in tasks for answer in task.answers]))
-    of_real = [[next(real) for _ in task.answers] for task in tasks]
-    best = [_best(scores) for scores in of_real]
-    rows = [(context, task.answers[v]) for task, v in zip(tasks, best, strict=True) for context in task.random]
-    random = iter(scorer(rows))
-    gains = []
-    for task, scores, variant in zip(tasks, of_real, best, strict=True):
-        drawn = tuple(next(random) for _ in task.random)
-        truncated = sum(len(context) > config.max_context for context in (task.real, *task.random))
-        gain = statistics.fmean(scores[variant] - other for other in drawn) if drawn else scores[variant]
-        gains.append(StepGain(gain, scores[variant], drawn, truncated))
-    return gains
+    """The gain of each task. Whatever a look needs is scored in one call, since the contexts begin alike."""
+    gains: dict[int, StepGain] = {}
+    waiting = list(range(len(tasks)))
+    for look in _looks(config):
+        contexts = ((tasks[n], context) for n in waiting for context in (tasks[n].real, *tasks[n].random[:look]))
+        scorer([(context, answer) for task, context in contexts for answer in task.answers])
+        gains |= {n: _gain(scorer, tasks[n], look, config) for n in waiting}
+        waiting = [n for n in waiting if not _enough(gains[n].random, config)]
+    return [gains[n] for n in range(len(tasks))]
 
 
 def information_gain(
@@ -193,6 +223,8 @@ def information_gain(
     key: Key,
     rewards: Sequence[float] | None = None,
     pool: Sequence[Pair] | None = None,
+    scorer: Scorer | None = None,
+    moot: Collection[Place] = (),
 ) -> list[list[StepGain | None]]:
     """The gain of each search step of each episode; None where a step is not scored.
 
@@ -200,15 +232,21 @@ def information_gain(
     without a gold answer, everything where the pool is empty, and with `score_solved_groups=False` (which needs
     `rewards`) groups in which every rollout is right. `key` names the run and the training step: with (uid, rollout,
     step) it determines every draw. `pool` is that of `episodes` unless given, as where the batch is spread over several
-    processes.
+    processes. `scorer` is that of the run; None for one that lives as long as the call. Steps in `moot` would be scored
+    but for their gain counting as 0 whatever it is: theirs is UNMEASURED.
     """
     skip = set() if config.score_solved_groups else _solved(episodes, rewards)
     pairs = pool_of(policy, episodes, config) if pool is None else pool
-    tasks = list(_tasks(policy, episodes, config, key, pairs, skip))
+    every = list(_tasks(policy, episodes, config, key, pairs, skip))
+    tasks = [task for task in every if (task.row, task.step) not in moot]
+    scorer = scorer or Scorer(config.pass_tokens, first_whole=False)
+    likelihood = Likelihood(policy, scorer, config.max_context, config.head_tokens, config.head_weight)
+    measured = {
+        (task.row, task.step): gain for task, gain in zip(tasks, _gains(likelihood, tasks, config), strict=True)
+    }
     gains: list[list[StepGain | None]] = [[None] * len(episode.steps) for episode in episodes]
-    likelihood = Likelihood(policy, config.max_context, config.batch_size, config.head_tokens, config.head_weight)
-    for task, gain in zip(tasks, _gains(likelihood, tasks, config), strict=True):
-        gains[task.row][task.step] = gain
+    for task in every:
+        gains[task.row][task.step] = measured.get((task.row, task.step), UNMEASURED)
     return gains
 
 
@@ -217,7 +255,7 @@ def _summary(prefix: str, values: Sequence[float]) -> dict[str, float]:
 
 
 def diagnostics(episodes: Sequence[Episode], gains: Sequence[Sequence[StepGain | None]]) -> dict[str, float]:
-    """Figures of one batch for the log: all scored steps, and apart the searches that brought new passages or none.
+    """Figures of one batch for the log: all measured steps, and apart the searches that brought new passages or none.
 
     Keys without a value (nothing was scored) are left out.
     """
@@ -225,14 +263,19 @@ def diagnostics(episodes: Sequence[Episode], gains: Sequence[Sequence[StepGain |
         (step.new_passages > 0, gain)
         for episode, row in zip(episodes, gains, strict=True)
         for step, gain in zip(episode.steps, row, strict=True)
-        if gain is not None
+        if gain is not None and not math.isnan(gain.real)
     ]
+    unmeasured = {
+        "ig/unmeasured": float(sum(gain is not None and math.isnan(gain.real) for row in gains for gain in row))
+    }
     if not scored:
-        return {"ig/steps": 0.0}
+        return {"ig/steps": 0.0, **unmeasured}
     values = [gain.gain for _, gain in scored]
     random = [statistics.fmean(gain.random) for _, gain in scored if gain.random]
     return {
         **_summary("ig", values),
+        **unmeasured,
+        "ig/draws": statistics.fmean(len(gain.random) for _, gain in scored),
         "ig/std": statistics.stdev(values) if len(values) > 1 else 0.0,
         "ig/min": min(values),
         "ig/max": max(values),

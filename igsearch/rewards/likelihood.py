@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 
 from igsearch.policy.base import Policy
-from igsearch.policy.score import score
+from igsearch.policy.scorer import Scorer
 
 Ids = tuple[int, ...]
 
@@ -26,26 +26,26 @@ def weighted_mean(logprobs: torch.Tensor, head_tokens: int, head_weight: float) 
 class Likelihood:
     """Scores (context, answer) rows in nats per (weighted) answer token, each distinct row once.
 
-    A context keeps its last `max_context` tokens (None: all); a forward pass holds at most `batch_size` rows.
+    A context keeps its last `max_context` tokens (None: all).
     """
 
     def __init__(
         self,
         policy: Policy,
+        scorer: Scorer,
         max_context: int | None,
-        batch_size: int,
         head_tokens: int = 0,
         head_weight: float = 1.0,
     ) -> None:
-        self._policy, self._max_context, self._batch_size = policy, max_context, batch_size
+        self._policy, self._scorer, self._max_context = policy, scorer, max_context
         self._head = head_tokens, head_weight
         self._known: dict[tuple[Ids, Ids], float] = {}
 
     def __call__(self, rows: Sequence[tuple[Ids, Ids]]) -> list[float]:
-        """s of each row."""
+        """s of each row. What is asked for together is scored together, and what begins alike is read once."""
         cut = [(context[-(self._max_context or len(context)) :], answer) for context, answer in rows]
         missing = [row for row in dict.fromkeys(cut) if row not in self._known]
-        contexts, answers = [list(row[0]) for row in missing], [list(row[1]) for row in missing]
-        for row, logprobs in zip(missing, score(self._policy, contexts, answers, self._batch_size), strict=True):
+        contexts, answers = [row[0] for row in missing], [row[1] for row in missing]
+        for row, logprobs in zip(missing, self._scorer(self._policy, contexts, answers), strict=True):
             self._known[row] = weighted_mean(logprobs, *self._head)
         return [self._known[row] for row in cut]

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field, replace
 
 from igsearch.methods import CreditConfig, StepRewardKind
 from igsearch.policy.base import Policy
+from igsearch.policy.scorer import Scorer
 from igsearch.records import EndReason, Episode
 from igsearch.rewards import belief, information_gain
 from igsearch.rewards.belief import Beliefs
 from igsearch.rewards.evidence import evidence
-from igsearch.rewards.information_gain import Key, Pair, StepGain
+from igsearch.rewards.information_gain import Key, Pair, Place, StepGain
 from igsearch.rewards.stepsearch import stepsearch
 
 STEP_REWARDS: Mapping[StepRewardKind, Callable[[Episode], Sequence[float | None]]] = {
@@ -47,21 +48,23 @@ def measure(
     scaffold: str,
     pool: Sequence[Pair] | None = None,
     start: Policy | None = None,
+    scorer: Scorer | None = None,
 ) -> list[Signals]:
     """The signals that `method` asks for, one entry per episode.
 
-    `scaffold` opens an answer anywhere in a rollout (`Style.forced_answer`). `pool` as for `information_gain`. `start`
-    is the policy before any training, needed where it is the scorer (ValueError).
+    `scaffold` opens an answer anywhere in a rollout (`Style.forced_answer`). `pool` and `scorer` as for
+    `information_gain`. `start` is the policy before any training, needed where its likelihoods count (ValueError).
     """
     signals = [nothing(episode) for episode in episodes]
     if config := method.information_gain:
-        scorer = policy if config.scorer == "policy" else start
-        if scorer is None:
+        reader = policy if config.scorer == "policy" else start
+        if reader is None:
             raise ValueError("information_gain.scorer=start needs the start policy")
-        gains = information_gain.information_gain(scorer, episodes, config, key, rewards, pool)
+        moot = _nothing_new(episodes) if method.novelty_gate else ()
+        gains = information_gain.information_gain(reader, episodes, config, key, rewards, pool, scorer, moot)
         signals = [replace(each, gains=tuple(row)) for each, row in zip(signals, gains, strict=True)]
     if method.igpo:
-        measured = belief.beliefs(policy, episodes, scaffold, method.igpo)
+        measured = belief.beliefs(policy, episodes, scaffold, method.igpo, scorer)
         signals = [replace(each, beliefs=row) for each, row in zip(signals, measured, strict=True)]
     if method.step_reward:
         signals = [
@@ -71,10 +74,26 @@ def measure(
     return signals
 
 
+def _nothing_new(episodes: Sequence[Episode]) -> set[Place]:
+    """The searches that brought no new passage. A novelty gate counts their gain as 0, so it need not be measured."""
+    return {
+        (row, number)
+        for row, episode in enumerate(episodes)
+        for number, step in enumerate(episode.steps)
+        if step.new_passages == 0
+    }
+
+
 def _step_rewards(kind: StepRewardKind, episode: Episode) -> tuple[float | None, ...]:
     if episode.end is EndReason.RETRIEVER_FAILED:
         return (None,) * len(episode.steps)
     return tuple(STEP_REWARDS[kind](episode))
+
+
+def scorer_of(method: CreditConfig) -> Scorer | None:
+    """The scorer of a run of `method`; None where nothing is scored."""
+    config = method.information_gain or method.igpo
+    return Scorer(config.pass_tokens) if config else None
 
 
 def diagnostics(episodes: Sequence[Episode], signals: Sequence[Signals], method: CreditConfig) -> dict[str, float]:

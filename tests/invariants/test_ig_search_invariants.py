@@ -105,7 +105,7 @@ def test_f_gain_does_not_depend_on_order_or_scoring_batch(policy: Policy, episod
     random.Random(5).shuffle(order)
     shuffled = information_gain(policy, [episodes[i] for i in order], config, KEY)
     assert values([shuffled[order.index(i)] for i in range(len(order))]) == pytest.approx(values(base), abs=2e-5)
-    single = information_gain(policy, episodes, config.model_copy(update={"batch_size": 1}), KEY)
+    single = information_gain(policy, episodes, config.model_copy(update={"pass_tokens": 1}), KEY)
     assert values(single) == pytest.approx(values(base), abs=2e-5)
     alone = [information_gain(policy, [episode], config, KEY, pool=pool)[0] for episode in episodes]
     assert values(alone) == pytest.approx(values(base), abs=2e-5)

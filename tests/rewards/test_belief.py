@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from spies import SpyScorer
 
 from igsearch.credit.igpo import turn_rewards
 from igsearch.methods import METHODS, IgpoConfig
 from igsearch.policy.base import Policy
 from igsearch.records import EndReason, Episode
-from igsearch.rewards import likelihood
 from igsearch.rewards.belief import Beliefs, beliefs, diagnostics
 from igsearch.rewards.signals import measure
 from igsearch.rollout.prompts import STYLES
@@ -50,20 +50,10 @@ def test_the_scaffold_ends_the_reasoning_and_opens_the_answer(policy: Policy, ep
         assert scaffold(policy).index("</think>") < scaffold(policy).index("<answer>")
 
 
-def test_equal_contexts_are_scored_once(
-    policy: Policy, episodes: list[Episode], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_equal_contexts_are_scored_once(policy: Policy, episodes: list[Episode], spy: SpyScorer) -> None:
     """The belief before any turn is that of the question: three rollouts share it."""
-    seen: list[tuple[int, ...]] = []
-    real = likelihood.score
-
-    def spy(policy: Policy, contexts: list[list[int]], *rest: object) -> object:
-        seen.extend(map(tuple, contexts))
-        return real(policy, contexts, *rest)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(likelihood, "score", spy)
-    got = beliefs(policy, episodes[:3], scaffold(policy), CONFIG)
-    assert len(seen) == len(set(seen)) == 1 + 1 + 2
+    got = beliefs(policy, episodes[:3], scaffold(policy), CONFIG, spy)
+    assert len(spy.rows) == len(set(spy.rows)) == 1 + 1 + 2
     assert got[0].first == got[1].first == got[2].first
     assert got[2].after == ()
 

@@ -1,15 +1,22 @@
 """The variants of information gain: what each puts in place of the real context, spelled out."""
 
 import copy
+import statistics
+from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
+import torch
 from pydantic import ValidationError
+from spies import SpyScorer
 
+from igsearch.credit import ig_search
 from igsearch.methods import METHODS, CreditConfig, InformationGainConfig
 from igsearch.policy.base import Policy
 from igsearch.records import Episode
 from igsearch.rewards import information_gain as ig
-from igsearch.rewards import likelihood, signals
+from igsearch.rewards import signals
+from igsearch.training.batch import credit_batch
 
 KEY = (7, "train", 3)
 PLAIN = InformationGainConfig()
@@ -18,20 +25,6 @@ Gains = list[list[ig.StepGain | None]]
 
 def config(**changes: object) -> InformationGainConfig:
     return InformationGainConfig.model_validate(changes)
-
-
-@pytest.fixture
-def texts(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The contexts that are scored, without white space, in order."""
-    seen: list[str] = []
-    real = likelihood.score
-
-    def spy(policy: Policy, contexts: list[list[int]], *rest: object) -> object:
-        seen.extend("".join(policy.pieces.text(context).split()) for context in contexts)
-        return real(policy, contexts, *rest)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(likelihood, "score", spy)
-    return seen
 
 
 def tails(texts: list[str], question: str) -> list[str]:
@@ -46,48 +39,49 @@ def asked(policy: Policy, episode: Episode) -> str:
     return "".join(policy.pieces.text(episode.prompt_ids).split())
 
 
-def test_empty_drops_documents_and_refine_of_the_step(
-    policy: Policy, episodes: list[Episode], texts: list[str]
-) -> None:
-    gains = ig.information_gain(policy, episodes[:1], config(counterfactual="empty"), KEY, pool=[])
+def test_empty_drops_documents_and_refine_of_the_step(policy: Policy, episodes: list[Episode], spy: SpyScorer) -> None:
+    gains = ig.information_gain(policy, episodes[:1], config(counterfactual="empty"), KEY, pool=[], scorer=spy)
     whole = asked(policy, episodes[0])
-    assert texts == [whole + THOUGHT + FOUND + NOTED + "<answer>", whole + THOUGHT + "<answer>"]
+    assert spy.texts(policy) == [whole + THOUGHT + FOUND + NOTED + "<answer>", whole + THOUGHT + "<answer>"]
     (gain,) = gains[0]
     assert gain is not None
     assert gain.gain == gain.real - gain.random[0]
 
 
-def test_empty_keeps_the_documents_of_earlier_steps(policy: Policy, episodes: list[Episode], texts: list[str]) -> None:
-    ig.information_gain(policy, episodes[1:2], config(counterfactual="empty"), KEY, pool=[])
+def test_empty_keeps_the_documents_of_earlier_steps(policy: Policy, episodes: list[Episode], spy: SpyScorer) -> None:
+    ig.information_gain(policy, episodes[1:2], config(counterfactual="empty"), KEY, pool=[], scorer=spy)
     before = "<search>torrasby</search><documents>torraswasthekardonbybaldon.</documents><search>karvik</search>"
-    assert asked(policy, episodes[1]) + before + "<answer>" in texts
+    assert asked(policy, episodes[1]) + before + "<answer>" in spy.texts(policy)
 
 
-def test_none_is_the_absolute_log_probability(policy: Policy, episodes: list[Episode], texts: list[str]) -> None:
-    gains = ig.information_gain(policy, episodes, config(counterfactual="none"), KEY, pool=[])
+def test_none_is_the_absolute_log_probability(policy: Policy, episodes: list[Episode], spy: SpyScorer) -> None:
+    gains = ig.information_gain(policy, episodes, config(counterfactual="none"), KEY, pool=[], scorer=spy)
     plain = ig.information_gain(policy, episodes, PLAIN, KEY)
     for absolute, relative in zip(gains, plain, strict=True):
-        assert [gain and gain.gain for gain in absolute] == [gain and gain.real for gain in relative]
+        for gain, other in zip(absolute, relative, strict=True):
+            assert (gain is None) == (other is None)
+            if gain and other:
+                assert gain.gain == pytest.approx(other.real, abs=1e-5)
     figures = ig.diagnostics(episodes, gains)
     assert "ig/random" not in figures
     assert figures["ig/mean"] == figures["ig/real"]
 
 
-def test_without_refine_it_is_missing_on_both_sides(policy: Policy, episodes: list[Episode], texts: list[str]) -> None:
+def test_without_refine_it_is_missing_on_both_sides(policy: Policy, episodes: list[Episode], spy: SpyScorer) -> None:
     alone = config(refine=False, draws=1)
     pool = [pair for pair in ig.pool_of(policy, episodes, alone) if (pair.uid, pair.rollout) == ("musique/failed", 2)]
-    ig.information_gain(policy, episodes[:1], alone, KEY, pool=pool)
+    ig.information_gain(policy, episodes[:1], alone, KEY, pool=pool, scorer=spy)
     whole = asked(policy, episodes[0])
-    assert texts == [
+    assert spy.texts(policy) == [
         whole + THOUGHT + FOUND + "<answer>",
         whole + THOUGHT + "<documents>whereismelvik.</documents><answer>",
     ]
 
 
-def test_the_refine_of_earlier_steps_stays(policy: Policy, episodes: list[Episode], texts: list[str]) -> None:
-    ig.information_gain(policy, episodes[3:4], config(refine=False, counterfactual="none"), KEY, pool=[])
-    assert "<refine>baldon</refine>" not in texts[0]
-    assert "<refine>baldon</refine>" in texts[1]
+def test_the_refine_of_earlier_steps_stays(policy: Policy, episodes: list[Episode], spy: SpyScorer) -> None:
+    ig.information_gain(policy, episodes[3:4], config(refine=False, counterfactual="none"), KEY, pool=[], scorer=spy)
+    assert "<refine>baldon</refine>" not in spy.texts(policy)[0]
+    assert "<refine>baldon</refine>" in spy.texts(policy)[1]
 
 
 def pairs(*places: tuple[str, int, int]) -> list[ig.Pair]:
@@ -147,3 +141,59 @@ def test_the_start_policy_scores_where_it_is_the_scorer(
     assert got == expected != own
     with pytest.raises(ValueError, match="needs the start policy"):
         signals.measure(policy, episodes, frozen, KEY, [0.0] * 8, "<answer>")
+
+
+def test_drawing_stops_once_the_standard_error_of_the_mean_is_small_enough(
+    policy: Policy, episodes: list[Episode]
+) -> None:
+    """The draws that are made are the first of those that would be made otherwise."""
+    pool = ig.pool_of(policy, episodes, PLAIN)
+    every = ig.information_gain(policy, episodes, config(draws=9), KEY, pool=pool)
+    errors = [standard_error(gain.random[:2]) for row in every for gain in row if gain]
+    wanted = sorted(errors)[len(errors) // 2]  # so that some stop after the first look, and others do not
+    some = ig.information_gain(policy, episodes, config(draws=9, standard_error=wanted), KEY, pool=pool)
+    made = set()
+    for row, whole in zip(some, every, strict=True):
+        for gain, full in zip(row, whole, strict=True):
+            assert (gain is None) == (full is None)
+            if gain is None or full is None:
+                continue
+            count = len(gain.random)
+            assert gain.random == pytest.approx(full.random[:count], abs=1e-5)
+            assert gain.gain == pytest.approx(full.real - sum(full.random[:count]) / count, abs=1e-5)
+            looks = [n for n in (2, 4, 8) if standard_error(full.random[:n]) <= wanted * (1 + 1e-6)]
+            assert count == min([*looks, 9])
+            made.add(count)
+    assert 2 in made
+    assert max(made) > 2
+    assert ig.diagnostics(episodes, some)["ig/draws"] < 9
+
+
+def standard_error(values: Sequence[float]) -> float:
+    return statistics.stdev(values) / len(values) ** 0.5
+
+
+def test_what_a_novelty_gate_ignores_is_not_measured_and_the_credit_is_the_same(
+    policy: Policy, episodes: list[Episode], spy: SpyScorer
+) -> None:
+    method = METHODS["ig_search_shared"]
+    rewards = [0.0] * len(episodes)
+    repeated = [step for episode in episodes for step in episode.steps if step.new_passages == 0]
+    assert repeated
+    measured = signals.measure(policy, episodes, method, KEY, rewards, "", scorer=spy)
+    assert method.information_gain
+    gains = ig.information_gain(policy, episodes, method.information_gain, KEY, rewards)
+    assert len(spy.rows) < 2 * sum(gain is not None for row in gains for gain in row)
+    everything = [replace(each, gains=tuple(row)) for each, row in zip(measured, gains, strict=True)]
+    mine, theirs = (
+        ig_search.advantages(credit_batch(episodes, rewards, each), method) for each in (measured, everything)
+    )
+    torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=0)
+    assert mine.any()
+    figures = ig.diagnostics(episodes, [each.gains for each in measured])
+    assert figures["ig/unmeasured"] == sum(
+        gain is not None and step.new_passages == 0
+        for episode, row in zip(episodes, gains, strict=True)
+        for step, gain in zip(episode.steps, row, strict=True)
+    )
+    assert "ig_no_new_passage/mean" not in figures

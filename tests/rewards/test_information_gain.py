@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 import scripted
 import torch
+from spies import SpyScorer
 
 from igsearch.methods import InformationGainConfig
 from igsearch.policy.base import Policy
 from igsearch.records import EndReason, Episode
 from igsearch.rewards import information_gain as ig
-from igsearch.rewards import likelihood
 from igsearch.rewards.contexts import answer_ids, form_of, until_query
 from igsearch.rewards.likelihood import weighted_mean
 
@@ -44,25 +44,6 @@ def reference(policy: Policy, context: Sequence[int], answer: Sequence[int]) -> 
     return sum(w * p for w, p in zip(weights, picked, strict=True)) / sum(weights)
 
 
-class Spy:
-    """The real scorer, remembering what it was asked."""
-
-    def __init__(self) -> None:
-        self.rows: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
-        self.score = likelihood.score
-
-    def __call__(self, policy: Policy, contexts: object, answers: object, batch_size: int) -> object:
-        self.rows += [(tuple(c), tuple(a)) for c, a in zip(contexts, answers, strict=True)]  # type: ignore[call-overload]
-        return self.score(policy, contexts, answers, batch_size)  # type: ignore[arg-type]
-
-
-@pytest.fixture
-def spy(monkeypatch: pytest.MonkeyPatch) -> Spy:
-    watcher = Spy()
-    monkeypatch.setattr(likelihood, "score", watcher)
-    return watcher
-
-
 def test_eq3_gain_is_real_minus_mean_of_random(policy: Policy, episodes: list[Episode]) -> None:
     gains = ig.information_gain(policy, episodes, PLAIN, KEY)
     pool = ig.pool_of(policy, episodes, PLAIN)
@@ -84,13 +65,13 @@ def test_eq3_gain_is_real_minus_mean_of_random(policy: Policy, episodes: list[Ep
 
 
 def test_context_holds_the_first_thought_only_and_nothing_after_the_step(
-    policy: Policy, episodes: list[Episode], spy: Spy
+    policy: Policy, episodes: list[Episode], spy: SpyScorer
 ) -> None:
     pool = ig.pool_of(policy, episodes, PLAIN)
-    ig.information_gain(policy, episodes[:2], PLAIN, KEY, pool=pool)
-    texts = ["".join(policy.pieces.text(context).split()) for context, _ in spy.rows]
+    ig.information_gain(policy, episodes[:2], PLAIN, KEY, pool=pool, scorer=spy)
+    texts = spy.texts(policy)
     question = "".join(policy.pieces.text(episodes[0].prompt_ids).split())
-    assert texts[:3] == [
+    assert texts[:: 1 + PLAIN.draws] == [
         question + "<think>who</think><search>karvik</search><documents>karvikwasborninmeldon.</documents>"
         "<refine>karvikmeldon</refine><answer>",
         question + "<search>torrasby</search><documents>torraswasthekardonbybaldon.</documents><answer>",
@@ -100,19 +81,19 @@ def test_context_holds_the_first_thought_only_and_nothing_after_the_step(
 
 
 def test_only_documents_and_refine_of_the_step_are_replaced_and_together(
-    policy: Policy, episodes: list[Episode], spy: Spy
+    policy: Policy, episodes: list[Episode], spy: SpyScorer
 ) -> None:
     pool = ig.pool_of(policy, episodes, PLAIN)
     donor = next(pair for pair in pool if pair.uid == "musique/failed" and pair.rollout == 2)
-    ig.information_gain(policy, episodes[:1], config(draws=1), KEY, pool=[donor])
-    texts = ["".join(policy.pieces.text(context).split()) for context, _ in spy.rows]
+    ig.information_gain(policy, episodes[:1], config(draws=1), KEY, pool=[donor], scorer=spy)
+    texts = spy.texts(policy)
     assert texts[1].endswith(
         "<think>who</think><search>karvik</search><documents>whereismelvik.</documents><refine>melvik</refine><answer>"
     )
 
 
-def test_tags_are_written_as_the_policy_writes_them(policy: Policy, episodes: list[Episode], spy: Spy) -> None:
-    ig.information_gain(policy, episodes[:1], PLAIN, KEY, pool=ig.pool_of(policy, episodes, PLAIN))
+def test_tags_are_written_as_the_policy_writes_them(policy: Policy, episodes: list[Episode], spy: SpyScorer) -> None:
+    ig.information_gain(policy, episodes[:1], PLAIN, KEY, pool=ig.pool_of(policy, episodes, PLAIN), scorer=spy)
     context, answer = spy.rows[0]
     if policy.name == "tiny":
         assert context[-1] == policy.tokenizer.convert_tokens_to_ids("<answer>")
@@ -132,9 +113,10 @@ def test_authors_answer_space_puts_the_space_into_the_context(policy: Policy, ep
         )
 
 
-def test_text_form_joins_the_blocks_with_line_breaks(policy: Policy, episodes: list[Episode], spy: Spy) -> None:
+def test_text_form_joins_the_blocks_with_line_breaks(policy: Policy, episodes: list[Episode], spy: SpyScorer) -> None:
     released = config(contexts="text", answer_space="authors", draws=1)
-    ig.information_gain(policy, episodes[:1], released, KEY, pool=ig.pool_of(policy, episodes, released)[-1:])
+    pool = ig.pool_of(policy, episodes, released)[-1:]
+    ig.information_gain(policy, episodes[:1], released, KEY, pool=pool, scorer=spy)
     texts = [policy.tokenizer.decode(context) for context, _ in spy.rows]
     if policy.name == "bpe":
         tail = "<documents>karvik was born in meldon .</documents>\n<refine> karvik meldon </refine>\n<answer> "
@@ -227,13 +209,13 @@ def test_shared_draws_are_those_of_the_group_at_the_search_index() -> None:
 
 
 def test_context_keeps_its_last_tokens_and_the_loss_is_counted(
-    policy: Policy, episodes: list[Episode], spy: Spy
+    policy: Policy, episodes: list[Episode], spy: SpyScorer
 ) -> None:
-    full = ig.information_gain(policy, episodes, PLAIN, KEY)
+    full = ig.information_gain(policy, episodes, PLAIN, KEY, scorer=spy)
     longest = max(len(context) for context, _ in spy.rows)
     whole = {context for context, _ in spy.rows}
     spy.rows.clear()
-    cut = ig.information_gain(policy, episodes, config(max_context=longest - 1), KEY)
+    cut = ig.information_gain(policy, episodes, config(max_context=longest - 1), KEY, scorer=spy)
     assert all(len(context) < longest for context, _ in spy.rows)
     assert {context[-(longest - 1) :] for context in whole} == {context for context, _ in spy.rows}
     assert ig.diagnostics(episodes, full)["ig/truncated"] == 0
@@ -296,4 +278,7 @@ def test_diagnostics_tell_new_passages_from_repeated_ones(policy: Policy, episod
     assert figures["ig/real"] - figures["ig/random"] == pytest.approx(figures["ig/mean"])
     assert figures["ig_no_new_passage/steps"] == 1
     assert figures["ig_no_new_passage/mean"] == gains[3][1].gain
-    assert ig.diagnostics(episodes, [[None] * len(e.steps) for e in episodes]) == {"ig/steps": 0.0}
+    assert ig.diagnostics(episodes, [[None] * len(e.steps) for e in episodes]) == {
+        "ig/steps": 0.0,
+        "ig/unmeasured": 0.0,
+    }
