@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -107,11 +107,22 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
 
 
+@contextmanager
+def jsonl_writer(path: Path) -> Iterator[Callable[[Any], None]]:
+    """A function that writes one JSON value a line; the file is there when the block succeeds, as in `atomic_path`."""
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+
+        def keep(row: Any) -> None:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+        yield keep
+
+
 def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
     """Write one JSON value a line, atomically."""
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+    with jsonl_writer(path) as keep:
         for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            keep(row)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Commands on single files and questions: search, retrieve, score, gain, published."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -79,12 +80,12 @@ def score(
     per_record: Annotated[Path | None, typer.Option(help="Write the scored records here, line by line.")] = None,
 ) -> None:
     """Score a file of predictions and print EM, F1 and cover-EM as JSON."""
-    from functools import partial
-
     from igsearch.evaluation.score import score_file
-    from igsearch.provenance import write_jsonl
+    from igsearch.provenance import jsonl_writer
 
-    show.print_json(score_file(file, partial(write_jsonl, per_record) if per_record else None))
+    with jsonl_writer(per_record) if per_record else nullcontext() as keep:
+        summary = score_file(file, keep)
+    show.print_json(summary)
 
 
 def gain(

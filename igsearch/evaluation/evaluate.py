@@ -1,7 +1,7 @@
 """Ask a policy every question of the benchmarks, greedily, and keep one record and one trajectory per question.
 
 Finished chunks of questions are kept in a work folder named by everything the answers depend on, so an evaluation that
-was interrupted or killed goes on where it stopped. Chunks never enter a mean: `summary.summarise` sees records only.
+was interrupted or killed goes on where it stopped. Chunks never enter a mean: `summary.Summary` sees records only.
 """
 
 import json
@@ -22,10 +22,10 @@ from igsearch.evaluation.contract import Contract, make
 from igsearch.evaluation.measures import first_query_useful, retrieval_hit
 from igsearch.evaluation.summary import Summary
 from igsearch.policy.base import Policy
-from igsearch.provenance import digest_json, module_digest, write_json, write_jsonl
+from igsearch.provenance import digest_json, jsonl_writer, module_digest, write_json, write_jsonl
 from igsearch.records import BENCHMARKS, Episode, Question, QuestionRecord
 from igsearch.retrieval.base import Retriever
-from igsearch.rewards.answer import cover_em, exact_match, f1
+from igsearch.rewards.answer import exact_match, measures
 from igsearch.rollout.transcript import trajectory
 
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -51,7 +51,7 @@ Rows = Callable[[Sequence[Question]], Iterable[dict[str, Any]]]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What an evaluation gave: the summary on disk, the records, and how much of it was done now.
+    """What an evaluation gave: the summary on disk, and how much of it was done now. The records are on disk alone.
 
     seconds: wall time of this call. reused: questions taken from chunks of an earlier, interrupted call.
     """
@@ -71,10 +71,8 @@ def record(episode: Episode, contract: str, policy: str) -> QuestionRecord:
         answers=question.answers,
         hops=question.hops,
         prediction=prediction,
-        em=exact_match(prediction, question.answers),
         em_by_attempt=tuple(exact_match(each, question.answers) for each in episode.attempts or [prediction]),
-        f1=f1(prediction, question.answers),
-        cover_em=cover_em(prediction, question.answers),
+        **measures(prediction, question.answers),
         searches=len(episode.steps),
         searches_without_new_passage=sum(step.new_passages == 0 for step in episode.steps),
         sampled_tokens=episode.sampled_tokens,
@@ -152,16 +150,12 @@ def _assemble(
 ) -> Outcome:
     """Write the evaluation folder from its finished chunks; records and trajectories pass through one at a time."""
     summary = Summary()
-    with store.record_writer(out / store.RECORDS) as keep:
-
-        def trajectories() -> Iterator[Any]:
-            for row in chain.from_iterable(map(_read_chunk, chunks)):
-                record = store.record_from_json(row["record"])
-                summary.add(record)
-                keep(record)
-                yield row["trajectory"]
-
-        write_jsonl(out / store.TRAJECTORIES, trajectories())
+    with store.record_writer(out / store.RECORDS) as keep, jsonl_writer(out / store.TRAJECTORIES) as tell:
+        for row in chain.from_iterable(map(_read_chunk, chunks)):
+            made = store.record_from_json(row["record"])
+            summary.add(made)
+            keep(made)
+            tell(row["trajectory"])
     partial = [*reasons, *_failures(summary.all.failed, summary.all.count)]
     whole = {"subject": asdict(subject), "partial": partial, **summary.as_json()}
     write_json(out / store.CONTRACT, contract.as_json())

@@ -2,14 +2,13 @@
 
 import json
 import sys
-from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from statistics import fmean
 from typing import Any, BinaryIO
 
 from igsearch.errors import UserError
+from igsearch.evaluation.summary import METRICS, Mean
 from igsearch.rewards.answer import measures
 
 FIELDS = ("prediction", "pred")
@@ -92,32 +91,24 @@ def _score(row: Mapping[str, Any], where: str, seen: Counter[str]) -> dict[str, 
     }
 
 
-def score_file(path: Path, write: Callable[[Iterable[Any]], None] | None = None) -> dict[str, Any]:
-    """Summary `{"n", "em", "f1", "cover_em"}`; `write` is given the scored records, one at a time, none of them kept.
+def score_file(path: Path, keep: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
+    """Summary `{"n", "em", "f1", "cover_em"}`; `keep` is given each scored record, in order, and none is held here.
 
     A null prediction and a record without gold answers score 0 and count in `n`; how many there were goes to stderr.
     Raises UserError, naming file and line, for a line of another form, and for a file without records.
     """
     seen: Counter[str] = Counter()
-    figures = {name: array("d") for name in ("em", "f1", "cover_em")}
-
-    def scored() -> Iterator[dict[str, Any]]:
-        for where, row in _lines(path):
-            record = _score(row, where, seen)
-            for name, values in figures.items():
-                values.append(record[name])
-            yield record
-        if not figures["em"]:
-            raise UserError(f"{path} holds no record; write one object a line")
-
-    (write or _drop)(scored())
-    total = len(figures["em"])
+    means = {name: Mean() for name in METRICS}
+    for where, row in _lines(path):
+        record = _score(row, where, seen)
+        for name, mean in means.items():
+            mean.add(record[name])
+        if keep:
+            keep(record)
+    total = means["em"].count
+    if not total:
+        raise UserError(f"{path} holds no record; write one object a line")
     for kind, sentence in _SAID.items():
         if seen[kind]:
             print(f"{path}: {sentence.format(n=seen[kind], total=total)}", file=sys.stderr)
-    return {"n": total, **{name: fmean(values) for name, values in figures.items()}}
-
-
-def _drop(rows: Iterable[Any]) -> None:
-    for _ in rows:
-        pass
+    return {"n": total, **{name: mean.value for name, mean in means.items()}}

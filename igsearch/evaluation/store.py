@@ -4,9 +4,10 @@ The bytes depend on what was answered alone: no times, hosts or paths are in the
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from sys import intern
 from typing import Any
@@ -43,6 +44,16 @@ SCHEMA = pa.schema(
         ("policy", pa.string()),
     ]
 )
+"""The fields of QuestionRecord, in their order."""
+
+ROWS = 8192
+"""Of a row group: how many records are held while they are written or read."""
+
+_MADE: Mapping[str, Callable[[Any], Any]] = {"uid": intern, "answers": tuple, "em_by_attempt": tuple, "end": EndReason}
+"""What makes the value of a field from plain data. Evaluations of the same questions share their ids."""
+
+_UNREAD: Mapping[str, Any] = {"question": "", "answers": (), "prediction": None}
+"""The texts, and what stands for those that are not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,30 +88,18 @@ class Evaluation:
 
 def record_json(record: QuestionRecord) -> dict[str, Any]:
     """A record as plain data, enums as strings."""
-    lists = {"answers": list(record.answers), "em_by_attempt": list(record.em_by_attempt)}
-    return {**asdict(record), **lists, "end": record.end.value}
+    return {name: getattr(record, name) for name in SCHEMA.names} | {"end": record.end.value}
 
 
-def record_from_json(data: dict[str, Any]) -> QuestionRecord:
+def record_from_json(data: Mapping[str, Any]) -> QuestionRecord:
     """The inverse of `record_json`."""
-    return QuestionRecord(
-        **data
-        | {
-            "answers": tuple(data["answers"]),
-            "em_by_attempt": tuple(data["em_by_attempt"]),
-            "end": EndReason(data["end"]),
-        }
-    )
-
-
-_ROWS = 8192  # of a row group: what is in memory at a time
-_TEXTS = ("question", "answers", "prediction")
-_SHARED = ("benchmark", "end", "contract", "policy")
+    return QuestionRecord(**{name: _MADE[name](value) if name in _MADE else value for name, value in data.items()})
 
 
 @contextmanager
 def record_writer(path: Path) -> Iterator[Callable[[QuestionRecord], None]]:
-    """A function that takes records one at a time and writes them as Parquet, a row each, in order."""
+    """A function that takes records and writes them as Parquet, a row each, in order; the file is there when the block
+    succeeds, as in `atomic_path`. Columns are in the order of QuestionRecord."""
     with atomic_path(path) as temporary, pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
         waiting: list[dict[str, Any]] = []
 
@@ -110,37 +109,49 @@ def record_writer(path: Path) -> Iterator[Callable[[QuestionRecord], None]]:
 
         def keep(record: QuestionRecord) -> None:
             waiting.append(record_json(record))
-            if len(waiting) == _ROWS:
+            if len(waiting) == ROWS:
                 flush()
 
         yield keep
-        flush()
+        if waiting:
+            flush()
 
 
 def write_records(path: Path, records: Iterable[QuestionRecord]) -> None:
-    """Write records as Parquet: one row per record in the given order, columns in the order of QuestionRecord."""
+    """Write records as Parquet, in the given order."""
     with record_writer(path) as keep:
         for record in records:
             keep(record)
 
 
+def _records(batch: pa.RecordBatch, equal: Mapping[str, dict[Any, Any]]) -> Iterator[QuestionRecord]:
+    """The records of a batch; columns that are not in it are as in _UNREAD. `equal` has the values met so far: records
+    share equal ones, so that a record costs little more than its pointers."""
+
+    def column(name: str) -> Iterable[Any]:
+        if name not in batch.schema.names:
+            return repeat(_UNREAD[name])
+        values: Iterable[Any] = batch.column(name).to_pylist()
+        if name in _MADE:
+            values = map(_MADE[name], values)
+        return (equal[name].setdefault(value, value) for value in values) if name in equal else values
+
+    return map(QuestionRecord, *map(column, SCHEMA.names))
+
+
 def read_records(path: Path, texts: bool = True) -> list[QuestionRecord]:
-    """The records of a Parquet file; without `texts`, question, answers and prediction are left empty,
-    for what takes means only. UserError where it is missing or no such file."""
-    names = [name for name in SCHEMA.names if texts or name not in _TEXTS]
-    absent = {} if texts else {"question": "", "answers": (), "prediction": None}
+    """The records of a Parquet file. UserError where it is missing or no such file.
+
+    texts: without them question, answers and prediction are left empty, which is enough for means.
+    """
+    names = [name for name in SCHEMA.names if texts or name not in _UNREAD]
+    equal: dict[str, dict[Any, Any]] = {name: {} for name in names if name not in (*_UNREAD, "uid")}
     try:
         with pq.ParquetFile(path) as file:
             if not file.schema_arrow.equals(SCHEMA):
                 raise pa.ArrowInvalid("other columns")
-            found = []
-            for batch in file.iter_batches(_ROWS, columns=names):
-                columns = [batch.column(name).to_pylist() for name in names]
-                for values in zip(*columns, strict=True):
-                    row = dict(zip(names, values, strict=True)) | absent
-                    row.update({name: intern(row[name]) for name in _SHARED})
-                    found.append(record_from_json(row))
-            return found
+            batches = file.iter_batches(ROWS, columns=names)
+            return [record for batch in batches for record in _records(batch, equal)]
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing; evaluate first or name an evaluation folder") from error
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
@@ -164,7 +175,10 @@ def _read_contract(path: Path) -> Contract:
 
 
 def load(folder: Path, texts: bool = True) -> Evaluation:
-    """Read an evaluation folder. UserError where a file is missing, broken, or of another contract than the rest."""
+    """Read an evaluation folder; `texts` as in `read_records`.
+
+    UserError where a file is missing, broken, or of another contract than the rest.
+    """
     summary, contract = _read_json(folder / SUMMARY), _read_contract(folder / CONTRACT)
     records = tuple(read_records(folder / RECORDS, texts))
     if {record.contract for record in records} - {contract.digest}:
@@ -173,7 +187,7 @@ def load(folder: Path, texts: bool = True) -> Evaluation:
 
 
 def load_all(folders: Sequence[Path], texts: bool = True) -> list[Evaluation]:
-    """Read several evaluation folders. UserError where there is none."""
+    """Read several evaluation folders, as `load`. UserError where there is none."""
     if not folders:
         raise UserError("no evaluation to report on; run `igsearch evaluate` first")
     return [load(folder, texts) for folder in folders]

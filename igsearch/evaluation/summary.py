@@ -4,15 +4,16 @@ Every figure is a mean over single records. A mean of batch means weighs a last,
 averaged over batches of 124 and 1, Bamboogle's 36 right answers of 125 come out as 64.1 % instead of 28.8 %.
 """
 
-from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from fractions import Fraction
 from statistics import fmean
 from typing import Any
 
 from igsearch.records import BENCHMARKS, EndReason, QuestionRecord
 
 METRICS = ("em", "f1", "cover_em")
+_MORE = ("retrieval_hit", "first_query_useful", "searches", "searches_without_new_passage", "sampled_tokens")
 
 
 def counted(records: Iterable[QuestionRecord]) -> list[QuestionRecord]:
@@ -24,27 +25,6 @@ def mean_of(records: Iterable[QuestionRecord], value: Callable[[QuestionRecord],
     """Mean of `value` over the counted records for which it is known; None where it is known for none."""
     values = [float(each) for each in map(value, counted(records)) if each is not None]
     return fmean(values) if values else None
-
-
-def describe(records: Sequence[QuestionRecord]) -> dict[str, Any]:
-    """Figures of one group of records: n, failed, EM, F1, cover-EM, retrieval, effort and the end reasons.
-
-    `n` counts all questions asked, `failed` those among them whose retriever failed; means are over the rest.
-    """
-    ends = Counter(record.end for record in records)
-    return {
-        "n": len(records),
-        "failed": ends[EndReason.RETRIEVER_FAILED],
-        "em": mean_of(records, lambda record: record.em),
-        "f1": mean_of(records, lambda record: record.f1),
-        "cover_em": mean_of(records, lambda record: record.cover_em),
-        "retrieval_hit": mean_of(records, lambda record: record.retrieval_hit),
-        "first_query_useful": mean_of(records, lambda record: record.first_query_useful),
-        "searches": mean_of(records, lambda record: record.searches),
-        "searches_without_new_passage": mean_of(records, lambda record: record.searches_without_new_passage),
-        "sampled_tokens": mean_of(records, lambda record: record.sampled_tokens),
-        "end_reasons": {reason.value: ends[reason] for reason in EndReason if ends[reason]},
-    }
 
 
 def by_benchmark(records: Iterable[QuestionRecord]) -> dict[str, list[QuestionRecord]]:
@@ -64,63 +44,83 @@ def by_hops(records: Iterable[QuestionRecord]) -> dict[int, list[QuestionRecord]
     return dict(sorted(groups.items()))
 
 
+def _average(means: Iterable[float | None]) -> float | None:
+    """Their unweighted mean; None where one of them is unknown, and for none."""
+    listed = list(means)
+    known = [each for each in listed if each is not None]
+    return fmean(known) if known and len(known) == len(listed) else None
+
+
 def macro(records: Sequence[QuestionRecord], value: Callable[[QuestionRecord], float | bool | None]) -> float | None:
     """Unweighted mean of the benchmarks' means (the tables' average); None where a benchmark has no such mean."""
-    means = [mean_of(group, value) for group in by_benchmark(records).values()]
-    known = [each for each in means if each is not None]
-    return fmean(known) if known and len(known) == len(means) else None
+    return _average(mean_of(group, value) for group in by_benchmark(records).values())
 
 
-_TALLIED = (
-    *METRICS,
-    "retrieval_hit",
-    "first_query_useful",
-    "searches",
-    "searches_without_new_passage",
-    "sampled_tokens",
-)
+class Mean:
+    """The mean of values that pass one at a time: to the last bit `fmean` of all of them, in whatever order they come.
 
-
-class Tally:
-    """The figures of `describe` from records that pass one at a time: 8 bytes are kept of each value, no text."""
+    It keeps how often each distinct value came. Scores and counts have few, however many records there are.
+    """
 
     def __init__(self) -> None:
-        self._ends: Counter[EndReason] = Counter()
-        self._values = {name: array("d") for name in _TALLIED}
+        self._times: Counter[float] = Counter()
 
-    def add(self, record: QuestionRecord) -> None:
-        """Count a record in; a failed retriever enters no mean."""
-        self._ends[record.end] += 1
-        if record.end is EndReason.RETRIEVER_FAILED:
-            return
-        for name, values in self._values.items():
-            value = getattr(record, name)
-            if value is not None:
-                values.append(value)
-
-    @property
-    def failed(self) -> int:
-        """Records whose retriever failed."""
-        return self._ends[EndReason.RETRIEVER_FAILED]
+    def add(self, value: float) -> None:
+        """Count a value in."""
+        self._times[value] += 1
 
     @property
     def count(self) -> int:
-        """All records."""
+        """How many values there were."""
+        return self._times.total()
+
+    @property
+    def value(self) -> float | None:
+        """The mean; None without values."""
+        exact = sum(Fraction(value) * times for value, times in self._times.items())
+        return float(exact) / self.count if self.count else None
+
+
+class Tally:
+    """Figures of one group of records that pass one at a time."""
+
+    def __init__(self) -> None:
+        self._ends: Counter[EndReason] = Counter()
+        self._means = {name: Mean() for name in (*METRICS, *_MORE)}
+
+    def add(self, record: QuestionRecord) -> None:
+        """Count a record in; a failed retriever and what is unknown enter no mean."""
+        self._ends[record.end] += 1
+        if record.end is EndReason.RETRIEVER_FAILED:
+            return
+        for name, mean in self._means.items():
+            value = getattr(record, name)
+            if value is not None:
+                mean.add(value)
+
+    @property
+    def count(self) -> int:
+        """All questions asked."""
         return self._ends.total()
+
+    @property
+    def failed(self) -> int:
+        """Those of them whose retriever failed."""
+        return self._ends[EndReason.RETRIEVER_FAILED]
 
     def mean(self, name: str) -> float | None:
         """Mean of a field over the records for which it is known; None where it is known for none."""
-        return fmean(self._values[name]) if self._values[name] else None
+        return self._means[name].value
 
-    def describe(self) -> dict[str, Any]:
-        """As `describe`."""
+    def as_json(self) -> dict[str, Any]:
+        """n, failed, EM, F1, cover-EM, retrieval, effort and the end reasons. Means are over what did not fail."""
         ends = {reason.value: self._ends[reason] for reason in EndReason if self._ends[reason]}
-        means = {name: self.mean(name) for name in _TALLIED}
+        means = {name: self.mean(name) for name in self._means}
         return {"n": self.count, "failed": self.failed, **means, "end_reasons": ends}
 
 
 class Summary:
-    """The figures of `summarise` from records that pass one at a time."""
+    """Figures by benchmark, by hops and over all records, which pass one at a time."""
 
     def __init__(self) -> None:
         self.all = Tally()
@@ -135,24 +135,19 @@ class Summary:
             self._hops.setdefault(record.hops, Tally()).add(record)
 
     def as_json(self) -> dict[str, Any]:
-        """Figures by benchmark, by hops, over all records, and the unweighted average of the benchmarks."""
+        """All figures, benchmarks in the order of BENCHMARKS, and `average`, the unweighted mean of the benchmarks."""
         groups = {name: self._benchmarks[name] for name in BENCHMARKS if name in self._benchmarks}
-        average = {name: self._macro([each.mean(name) for each in groups.values()]) for name in METRICS}
+        average = {name: _average(group.mean(name) for group in groups.values()) for name in METRICS}
         return {
-            "benchmarks": {name: each.describe() for name, each in groups.items()},
-            "hops": {str(hops): each.describe() for hops, each in sorted(self._hops.items())},
-            "all": self.all.describe(),
+            "benchmarks": {name: group.as_json() for name, group in groups.items()},
+            "hops": {str(hops): group.as_json() for hops, group in sorted(self._hops.items())},
+            "all": self.all.as_json(),
             "average": {**average, "benchmarks": len(groups)},
         }
 
-    @staticmethod
-    def _macro(means: Sequence[float | None]) -> float | None:
-        known = [each for each in means if each is not None]
-        return fmean(known) if known and len(known) == len(means) else None
-
 
 def summarise(records: Iterable[QuestionRecord]) -> dict[str, Any]:
-    """Figures by benchmark, by hops, over all records, and the unweighted average of the benchmarks."""
+    """The figures of `Summary`, of records that are gone through once."""
     summary = Summary()
     for record in records:
         summary.add(record)

@@ -44,9 +44,17 @@ def _word_f1(said: str, gold: str) -> float:
     return 2 * common / (len(said_words) + len(gold_words)) if common else 0.0
 
 
+def _equals(said: str, gold: str) -> float:
+    return float(said == gold)
+
+
+def _covers(said: str, gold: str) -> float:
+    return float(gold in said)
+
+
 def exact_match(prediction: str | None, answers: Sequence[str]) -> float:
     """1 if the prediction equals an alias after normalisation, else 0."""
-    return _best(prediction, answers, lambda said, gold: float(said == gold))
+    return _best(prediction, answers, _equals)
 
 
 def f1(prediction: str | None, answers: Sequence[str]) -> float:
@@ -67,19 +75,16 @@ def _word_set(text: str) -> set[str]:
 
 def cover_em(prediction: str | None, answers: Sequence[str]) -> float:
     """1 if an alias is a substring of the prediction after normalisation, else 0."""
-    return _best(prediction, answers, lambda said, gold: float(gold in said))
+    return _best(prediction, answers, _covers)
 
 
 def measures(prediction: str | None, answers: Sequence[str]) -> dict[str, float]:
-    """EM, F1 and cover-EM at once: each text is normalised once."""
-    if prediction is None or not answers:
-        return {"em": 0.0, "f1": 0.0, "cover_em": 0.0}
+    """`{"em", "f1", "cover_em"}`, as the functions of these names; each text is normalised once."""
+    metrics = {"em": _equals, "f1": _word_f1, "cover_em": _covers}
+    if prediction is None:
+        return dict.fromkeys(metrics, 0.0)
     said, golds = normalize_answer(prediction), [normalize_answer(answer) for answer in answers]
-    return {
-        "em": float(said in golds),
-        "f1": max(_word_f1(said, gold) for gold in golds),
-        "cover_em": float(any(gold in said for gold in golds)),
-    }
+    return {name: max((metric(said, gold) for gold in golds), default=0.0) for name, metric in metrics.items()}
 
 
 def autorefine(prediction: str | None, answers: Sequence[str], refines: Iterable[str]) -> float:

@@ -1,11 +1,15 @@
 """Means over records."""
 
+import pickle
 from collections.abc import Callable
 from operator import attrgetter
+from statistics import fmean
 
 import pytest
+from hypothesis import given
+from hypothesis.strategies import booleans, floats, integers, lists
 
-from igsearch.evaluation.summary import describe, macro, mean_of, summarise
+from igsearch.evaluation.summary import METRICS, Mean, macro, mean_of, summarise
 from igsearch.records import EndReason, QuestionRecord
 
 Made = Callable[..., QuestionRecord]
@@ -29,7 +33,7 @@ def test_the_average_weighs_benchmarks_alike_whatever_their_size(made: Made) -> 
 
 def test_a_failed_retriever_is_counted_and_shown_but_is_no_wrong_answer(made: Made) -> None:
     failed = made(2, em=0.0, f1=0.0, cover_em=0.0, end=EndReason.RETRIEVER_FAILED, prediction=None)
-    group = describe([made(0), made(1, em=0.0), failed])
+    group = summarise([made(0), made(1, em=0.0), failed])["benchmarks"]["nq"]
     assert (group["n"], group["failed"], group["em"]) == (3, 1, 0.5)
     assert group["end_reasons"] == {"answered": 2, "retriever_failed": 1}
 
@@ -37,6 +41,7 @@ def test_a_failed_retriever_is_counted_and_shown_but_is_no_wrong_answer(made: Ma
 def test_a_benchmark_whose_every_search_failed_leaves_no_average(made: Made) -> None:
     records = [made(0), made(0, "musique", end=EndReason.RETRIEVER_FAILED)]
     assert macro(records, attrgetter("em")) is None
+    assert summarise(records)["average"] == {**dict.fromkeys(METRICS), "benchmarks": 2}
 
 
 def test_unknown_values_enter_no_mean(made: Made) -> None:
@@ -50,3 +55,39 @@ def test_hops_are_grouped_over_benchmarks_and_unknown_ones_left_out(made: Made) 
     hops = summarise(records)["hops"]
     assert list(hops) == ["1", "2"]
     assert (hops["2"]["n"], hops["2"]["em"]) == (2, 0.5)
+
+
+@given(lists(floats(0, 1) | integers(0, 10_000) | booleans(), min_size=1))
+def test_a_running_mean_is_fmean_to_the_last_bit_in_any_order(values: list[float]) -> None:
+    mean = Mean()
+    for value in reversed(values):
+        mean.add(value)
+    assert (mean.value, mean.count) == (fmean(values), len(values))
+
+
+def test_a_running_mean_grows_with_distinct_values_alone() -> None:
+    mean = Mean()
+    sizes = []
+    for _ in range(3):
+        for number in range(1000):
+            mean.add(number % 7 / 7)
+        sizes.append(len(pickle.dumps(mean)))
+    assert max(sizes) - min(sizes) < 20
+    assert Mean().value is None
+
+
+def test_figures_of_records_that_come_once_are_those_of_all_at_hand(made: Made) -> None:
+    """Every figure of the summary against the mean over the records of its group."""
+    records = [
+        made(i, ("nq", "musique")[i % 2], hops=1 + i % 3, em=float(i % 2), f1=i % 5 / 7, searches=i % 4)
+        for i in range(60)
+    ]
+    summary = summarise(iter(records))
+    groups = {name: [r for r in records if r.benchmark == name] for name in ("nq", "musique")}
+    for name, group in groups.items():
+        for field in (*METRICS, "searches", "sampled_tokens", "retrieval_hit"):
+            assert summary["benchmarks"][name][field] == mean_of(group, attrgetter(field))
+    assert list(summary["benchmarks"]) == ["nq", "musique"]
+    assert summary["hops"]["3"]["f1"] == mean_of([r for r in records if r.hops == 3], attrgetter("f1"))
+    assert summary["average"]["f1"] == macro(records, attrgetter("f1"))
+    assert (summary["all"]["n"], summary["all"]["em"]) == (60, 0.5)

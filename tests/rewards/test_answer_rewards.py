@@ -9,6 +9,8 @@ import pytest
 from igsearch.records import EndReason, Episode, Question, Span, SpanKind
 from igsearch.rewards import answer
 
+_METRICS = {"em": answer.exact_match, "f1": answer.f1, "cover_em": answer.cover_em}
+
 
 def test_metrics_agree_with_every_recorded_case(real_data: Path) -> None:
     lines = (real_data / "traces" / "metric_cases.jsonl").read_text(encoding="utf-8").split("\n")
@@ -18,6 +20,14 @@ def test_metrics_agree_with_every_recorded_case(real_data: Path) -> None:
         said, gold = case["pred"], case["golden_answers"]
         ours = (answer.exact_match(said, gold), answer.cover_em(said, gold), answer.f1(said, gold))
         assert ours == pytest.approx((case["em"], case["acc"], case["f1"]), abs=1e-12), case
+        assert answer.measures(said, gold) == {"em": ours[0], "cover_em": ours[1], "f1": ours[2]}
+
+
+@pytest.mark.parametrize("said", [None, "", "the", "yes", "no man", "to be or not to be", "Lockheed"])
+@pytest.mark.parametrize("gold", [[], [""], ["The"], ["yes", "no"], ["to be", "Lockheed Corporation"]])
+def test_measures_at_once_are_those_one_by_one(said: str | None, gold: list[str]) -> None:
+    expected = {name: metric(said, gold) for name, metric in _METRICS.items()}
+    assert answer.measures(said, gold) == expected
 
 
 def test_punctuation_is_deleted_not_replaced_by_a_space() -> None:
