@@ -23,7 +23,7 @@ from igsearch.config import load
 from igsearch.stages import layout, table, tracked, versions
 from igsearch.stages.launch import Overrides, bring, children
 from igsearch.stages.layout import Layout
-from igsearch.stages.rule import Plan
+from igsearch.stages.rule import Plan, check_settings
 from igsearch.stages.table import Job
 
 
@@ -122,6 +122,7 @@ def igsearch(
     overrides = options(profile, methods, seeds, steps, settings)
     where = place(overrides)
     jobs = [job for job in table.benchmark(where.config) if not only or job.stage.name in only]
+    check_settings(jobs, where.config)
     parent = open_parent(where)
     workers: Any = ThreadPoolTaskRunner(max_workers=where.config.benchmark.workers)
     stages.with_options(task_runner=workers)([job.name for job in jobs], overrides, where.title)

@@ -13,7 +13,9 @@ from flows.services import prefect_api
 from igsearch.cli.show import read_tables
 from igsearch.config import load
 from igsearch.errors import UserError
+from igsearch.stages import table
 from igsearch.stages.launch import interrupt_all
+from igsearch.stages.rule import check_settings
 
 EPILOGUE = """
 Tables and figures   {results}
@@ -31,7 +33,8 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 def run(profiles: Sequence[str | None]) -> list[Path]:
     """The benchmark of each profile (None: params.yaml); returns the folders of the tables."""
     for profile in profiles:
-        load(profile)  # a mistake in the settings is told before anything starts
+        config = load(profile)  # a mistake in the settings is told before anything starts
+        check_settings(table.benchmark(config), config)
     with prefect_api():
         # Prefect reads its settings when it is imported
         from prefect.logging.handlers import APILogHandler

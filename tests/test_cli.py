@@ -232,6 +232,24 @@ def test_bad_input_is_one_sentence_and_exit_code_2(arguments: Sequence[str], sen
 
 
 @pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("train", "--method", "grpo", "--set", "train.group_size=1"), r"group size must be at least 2"),
+        (("train", "--method", "grpo", "--set", "train.group_size=1", "--dry-run"), r"group size must be at least 2"),
+        (("train", "--method", "grpo", "--set", "train.micro_batch=7"), r"train\.micro_batch=7 does not divide"),
+        (("train", "--method", "stepsearch_reward", "--set", "data.train=[nq]"), r"the questions of nq have none"),
+        (("benchmark", "--set", "benchmark.methods=[grpo]", "--set", "train.group_size=1"), r"at least 2"),
+    ],
+)
+def test_what_the_settings_tell_is_told_before_anything_is_made(
+    arguments: Sequence[str], sentence: str, here: Path
+) -> None:
+    """No world, index or start policy for a training that cannot be."""
+    assert re.search(sentence, complaint(*arguments))
+    assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize(
     ("line", "sentence"),
     [
         ("{", r"corpus\.jsonl:2"),

@@ -35,6 +35,7 @@ def bring(
     """Bring one job up to date, or with `dry_run` say what that would take."""
     from igsearch.stages import layout, rule
 
+    rule.check_settings([job], config)
     where = layout.of(config)
     if dry_run:
         preview(rule.Plan(job, where))
@@ -182,9 +183,10 @@ def show_table(config: "Config") -> None:
 def benchmark(profile: Profile = None, sets: Sets = None, dry_run: DryRun = False) -> None:
     """Run the full benchmark without a server: every stage that is not up to date, then the tables."""
     from igsearch.stages import launch, layout, table
-    from igsearch.stages.rule import Plan
+    from igsearch.stages.rule import Plan, check_settings
 
     config = configuration(profile, sets)
+    check_settings(table.benchmark(config), config)
     where = layout.of(config)
     if dry_run:
         print(f"{config.to_yaml()}# configuration {config.digest}")

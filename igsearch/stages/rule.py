@@ -10,7 +10,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -255,6 +255,16 @@ def _adopt(plan: Plan, say: Say) -> Card | None:
         card.write(plan.layout.card(plan.job.name))
         return card
     return None
+
+
+def check_settings(jobs: Iterable[Job], config: Config) -> None:
+    """UserError where the settings alone tell that one of `jobs` could not be trained: before anything is made."""
+    methods = dict.fromkeys(job.method for job in jobs if job.stage.name == "train")
+    if methods:
+        from igsearch.training import requirements  # with all ways of answering, which other stages can do without
+
+        for method in methods:
+            requirements.check_settings(config, method)
 
 
 def lay_foundations(job: Job, layout: Layout, say: Say, progress: Progress) -> None:

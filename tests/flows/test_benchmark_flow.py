@@ -9,6 +9,7 @@ from prefect.exceptions import ParameterTypeError
 from prefect.states import Failed
 
 from flows import benchmark
+from flows.run import run
 from flows.serve import deployments
 from igsearch.config import load
 from igsearch.errors import UserError
@@ -40,6 +41,18 @@ def test_parameters_become_settings() -> None:
     assert (config.profile, config.benchmark.methods, config.benchmark.seeds) == ("micro", ("grpo",), (3, 4))
     assert (config.train.steps, config.retrieval.k) == (7, 2)
     assert benchmark.options(None, None, None, None, None) == Overrides()
+
+
+def test_what_the_settings_tell_is_told_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(load("micro", ["train.group_size=1"]).to_yaml(), encoding="utf-8")
+    with pytest.raises(UserError, match="group size must be at least 2"):
+        run([None])
+    with pytest.raises(UserError, match="the questions of nq have none"):
+        benchmark.igsearch.fn(None, ["stepsearch_reward"], settings=["train.group_size=8", "data.train=[nq]"])
+    assert [each.name for each in tmp_path.iterdir()] == ["params.yaml"]
 
 
 def test_methods_all_is_a_parameter_beside_a_list() -> None:

@@ -75,6 +75,19 @@ def test_stepsearch_needs_gold_paragraphs() -> None:
     assert "\n" not in str(error.value)
 
 
+def test_settings_alone_tell_which_benchmarks_have_no_gold_paragraphs() -> None:
+    requirements.check_settings(build({"data": {"train": ["nq", "musique"]}}), "stepsearch_reward")
+    with pytest.raises(UserError, match="the questions of nq, popqa have none; train on hotpotqa, 2wikimultihopqa or"):
+        requirements.check_settings(build({"data": {"train": ["nq", "popqa"]}}), "stepsearch_reward")
+    gold = Question("c", "nq", "who", ("b",), metadata={"gold_paragraphs": [{"title": "", "text": "b is it"}]})
+    requirements.check(build({"data": {"train": ["nq"]}}), "stepsearch_reward", [gold])  # from a caller's own file
+
+
+def test_every_method_of_the_project_can_be_trained_with_its_settings() -> None:
+    for name in METHODS:
+        requirements.check_settings(build({}), name)
+
+
 @pytest.mark.parametrize(
     ("prompt", "setting"),
     [("tiny", "think_first"), ("tiny_search_r1", "think_first"), ("tiny_search_r1", "note_after_documents")],
