@@ -51,14 +51,6 @@ COMMAND_USES: Mapping[str, Mapping[str, str]] = {
     "config show": {},
 }
 
-KNOWN_UNUSED: Mapping[str, Sequence[str]] = {
-    "tables": ("torch", "transformers"),
-    "score": ("torch", "transformers", "pyarrow"),
-}
-"""What is imported and not used, as far as it is known. igsearch.evaluation.contract names the prompts of the ways of
-answering, whose modules import the decoder; `score` takes its writer of JSON lines from the module that also writes
-Parquet."""
-
 _TELL = """
 import json, sys
 print(json.dumps([name for name in {heavy!r} if name in sys.modules]))

@@ -15,10 +15,9 @@ def test_no_help_imports_a_heavy_package() -> None:
 @pytest.mark.parametrize("stage", startup.USES)
 def test_a_stage_imports_what_it_uses(stage: str) -> None:
     found, _ = startup.of_stage(stage)
-    assert startup.unused(found, startup.USES[stage]) == list(startup.KNOWN_UNUSED.get(stage, ()))
+    assert startup.unused(found, startup.USES[stage]) == []
 
 
 def test_a_command_on_a_few_lines_imports_what_it_uses() -> None:
     for command, (found, _) in startup.at_work(("score", "world", "prepare", "index")).items():
-        expected = list(startup.KNOWN_UNUSED.get(command, ()))
-        assert startup.unused(found, startup.COMMAND_USES[command]) == expected, command
+        assert startup.unused(found, startup.COMMAND_USES[command]) == [], command
