@@ -6,9 +6,9 @@ overwrites before it ever sees them, and the cache has no holes, whoever waits f
 of the buffers: a row that ends its turn changes places with the last one that goes on, and nothing is ever gathered.
 """
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
-from itertools import chain, count
+from itertools import count, zip_longest
 from typing import Any
 
 import numpy as np
@@ -70,13 +70,13 @@ class _SlotLayer(DynamicLayer):
         """Put the rows of some places into others, all at once."""
         for buffer in (self.keys, self.values):
             if buffer is not None:
-                buffer[places_M] = buffer[source_M]
+                buffer.index_copy_(0, places_M, buffer.index_select(0, source_M))
 
     def keep(self, places_K: torch.Tensor) -> None:
         """Forget all rows but those in these places."""
         self.rows = len(places_K)
         if self.keys is not None and self.values is not None:
-            self.keys, self.values = self.keys[places_K], self.values[places_K]
+            self.keys, self.values = self.keys.index_select(0, places_K), self.values.index_select(0, places_K)
 
 
 def _check_attention(config: Any) -> None:
@@ -89,33 +89,29 @@ def _check_attention(config: Any) -> None:
 
 def _mask(positions_RT: torch.Tensor, length: int, dtype: torch.dtype) -> torch.Tensor:
     """(R, 1, T, length) additive: 0 on slots up to the query's position, the smallest number beyond."""
-    slots_K = torch.arange(length, device=positions_RT.device)
-    hidden_RTK = slots_K > positions_RT[:, :, None]
-    return torch.zeros(hidden_RTK.shape, dtype=dtype, device=hidden_RTK.device).masked_fill_(
-        hidden_RTK, torch.finfo(dtype).min
-    )[:, None]
+    hidden_RTK = torch.arange(length, device=positions_RT.device) > positions_RT[:, :, None]
+    return hidden_RTK[:, None].to(dtype) * torch.finfo(dtype).min
 
 
-def _chunks(lengths: Sequence[int]) -> Iterator[slice]:
-    """Split rows of these lengths, in order, so that no chunk holds more than PREFILL_TOKENS padded tokens."""
-    begin = longest = 0
-    for i, length in enumerate(lengths):
-        if i > begin and max(longest, length) * (i + 1 - begin) > PREFILL_TOKENS:
+def _chunks(pending: Sequence[Sequence[int]]) -> Iterator[slice]:
+    """Split rows, in order, so that no chunk holds more than PREFILL_TOKENS padded tokens."""
+    begin = width = 0
+    for i, tokens in enumerate(pending):
+        width = max(width, len(tokens))
+        if i > begin and width * (i + 1 - begin) > PREFILL_TOKENS:
             yield slice(begin, i)
-            begin, longest = i, 0
-        longest = max(longest, length)
-    yield slice(begin, len(lengths))
+            begin, width = i, len(tokens)
+    yield slice(begin, len(pending))
 
 
-def _close_ranks(rows: Sequence[int], staying: Container[int]) -> list[int]:
+def _close_ranks(rows: Sequence[int], staying: Set[int]) -> list[int]:
     """The rows that stay, the last ones in the places of those that leave: as few as possible move."""
-    left = sum(row in staying for row in rows)
-    last = (row for row in rows[left:] if row in staying)
-    return [row if row in staying else next(last) for row in rows[:left]]
+    last = (row for row in rows[len(staying) :] if row in staying)
+    return [row if row in staying else next(last) for row in rows[: len(staying)]]
 
 
 class CachedSession:
-    """See `igsearch.policy.base.Session`. `pending` holds each row's tokens that the model has not read yet."""
+    """See `igsearch.policy.base.Session`. The model has `read` so many of each row's tokens; the others are pending."""
 
     def __init__(self, policy: Policy, contexts: Sequence[Sequence[int]]) -> None:
         self.model = policy.model
@@ -127,20 +123,20 @@ class CachedSession:
         self.layers = [_SlotLayer(self.window, len(contexts)) for _ in range(config.num_hidden_layers)]
         self.cache = Cache(layers=list(self.layers))
         self.order = list(range(len(contexts)))  # the rows, in the order of their places
-        self.length = dict.fromkeys(self.order, 0)
-        self.pending = {row: list(context) for row, context in enumerate(contexts)}
+        self.tokens = {row: list(context) for row, context in enumerate(contexts)}
+        self.read = dict.fromkeys(self.order, 0)
 
     def append(self, rows: Sequence[int], ids: Sequence[Sequence[int]]) -> None:
         """Append the environment's tokens to rows."""
         for row, tokens in zip(rows, ids, strict=True):
-            self.pending[row].extend(tokens)
+            self.tokens[row].extend(tokens)
 
     @torch.inference_mode()
     def drop(self, rows: Sequence[int]) -> None:
         """Rows that are finished leave the batch and free their memory."""
         for row in rows:
-            del self.length[row], self.pending[row]
-        kept = [place for place, row in enumerate(self.order) if row in self.length]
+            del self.tokens[row], self.read[row]
+        kept = [place for place, row in enumerate(self.order) if row in self.tokens]
         self.order = [self.order[place] for place in kept]
         for layer in self.layers:
             layer.keep(torch.tensor(kept, dtype=torch.long, device=self.device))
@@ -190,25 +186,24 @@ class CachedSession:
             wrote = written[row]
             wrote.ids.append(token)
             wrote.logprobs.append(logprob)
-            self.pending[row].append(token)
+            self.tokens[row].append(token)
             stopped = stop(row, token)
             if not (stopped or token in self.eos or len(wrote.ids) == budget[row]):
                 going_on.add(row)
         return going_on
 
-    def _first_order(self, rows: Container[int]) -> list[int]:
+    def _first_order(self, rows: Set[int]) -> list[int]:
         """The rows in the order in which they read first: by falling length where one chunk does not hold them all."""
         order = _close_ranks(self.order, rows)
-        lengths = [len(self.pending[row]) for row in order]
-        if len(list(_chunks(lengths))) > 1:
-            order.sort(key=lambda row: -len(self.pending[row]))
+        if len(list(_chunks(self._pending(order)))) > 1:
+            order.sort(key=lambda row: self.read[row] - len(self.tokens[row]))
         return order
 
     def _arrange(self, first: Sequence[int]) -> None:
-        """Let these rows stand in the first places, in this order, and the others behind them."""
-        place = {row: place for place, row in enumerate(self.order)}
-        others = set(first)
-        order = [*first, *(row for row in self.order if row not in others)]
+        """Let these rows stand in the first places, in this order; those that stood there go where there is room."""
+        place, begin = {row: place for place, row in enumerate(self.order)}, set(first)
+        displaced = (row for row in self.order[: len(first)] if row not in begin)
+        order = [*first, *(next(displaced) if row in begin else row for row in self.order[len(first) :])]
         moved = [new for new, row in enumerate(order) if place[row] != new]
         if moved:
             source_M = torch.tensor([place[order[new]] for new in moved], device=self.device)
@@ -217,43 +212,41 @@ class CachedSession:
                 layer.move(source_M, places_M)
         self.order = order
 
+    def _pending(self, rows: Sequence[int]) -> list[list[int]]:
+        return [self.tokens[row][self.read[row] :] for row in rows]
+
     def _read(self, rows: Sequence[int]) -> torch.Tensor:
         """Let the model read the pending tokens of `rows`; float32 logits (R, V) of what follows each row."""
         if rows != self.order[: len(rows)]:
             self._arrange(rows)
-        return torch.cat([self._forward(places) for places in _chunks([len(self.pending[row]) for row in rows])])
+        pending = self._pending(rows)
+        return torch.cat([self._forward(places, pending[places]) for places in _chunks(pending)])
 
-    def _forward(self, places: slice) -> torch.Tensor:
-        lengths = [len(self.pending[row]) for row in self.order[places]]
-        width = max(lengths)
-        ids_RT = self._take_pending(places, width)
-        window = self.window
+    def _forward(self, places: slice, pending: Sequence[Sequence[int]]) -> torch.Tensor:
+        ids_RT = torch.tensor(list(zip_longest(*pending, fillvalue=0)), device=self.device).T  # padded on the right
+        width = ids_RT.shape[1]
+        self._move_window(places, width)
+        lasts_R1 = torch.tensor([[len(tokens) - 1] for tokens in pending], device=self.device) if width > 1 else 1
         output = self.model(
             input_ids=ids_RT,
-            attention_mask=_mask(window.positions_RT, window.seen, self.model.dtype),
-            position_ids=window.positions_RT,
+            attention_mask=_mask(self.window.positions_RT, self.window.seen, self.model.dtype),
+            position_ids=self.window.positions_RT,
             past_key_values=self.cache,
             use_cache=True,
-            logits_to_keep=1 if width == 1 else torch.tensor(lengths, device=self.device)[:, None] - 1,
+            logits_to_keep=lasts_R1,
         )
         return output.logits[:, 0].float()
 
-    def _take_pending(self, places: slice, width: int) -> torch.Tensor:
-        """The pending tokens of some places, padded on the right to (R, width); sets the window to where they stand."""
-        rows = self.order[places]
-        ids = chain.from_iterable(self.pending[row] + [0] * (width - len(self.pending[row])) for row in rows)
-        ids_RT = torch.tensor(list(ids), device=self.device).view(len(rows), width)
-        begin = [self.length[row] for row in rows]
-        for row in rows:
-            self.length[row] += len(self.pending[row])
-            self.pending[row] = []
-        window = self.window
+    def _move_window(self, places: slice, width: int) -> None:
+        """Set the window to where the rows in some places read on, and count their tokens as read."""
+        window, rows = self.window, self.order[places]
+        begin = [self.read[row] for row in rows]
+        self.read |= {row: len(self.tokens[row]) for row in rows}
         window.places = places
         window.places_R = torch.arange(places.start, places.stop, device=self.device)
         window.positions_RT = torch.tensor(begin, device=self.device)[:, None] + torch.arange(width, device=self.device)
-        window.seen = max(self.length[row] for row in rows)
+        window.seen = max(self.read[row] for row in rows)
         window.reach = max(begin) + width
-        return ids_RT
 
 
 def _uniforms(rows: Sequence[int], seeds: Sequence[int] | None, budget: dict[int, int]) -> dict[int, np.ndarray] | None:

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from igsearch.errors import UserError
+from igsearch.policy import decode
 from igsearch.policy.base import Policy
-from igsearch.policy.decode import _choose
+from igsearch.policy.decode import _choose, _chunks, _close_ranks
 from igsearch.policy.generate import eos_ids, start
 
 CONTEXTS = [[1, 2, 3], [4, 5, 6, 7, 8, 9, 10], [11], [2, 9, 2, 9, 2]]
@@ -49,6 +50,29 @@ def test_greedy_turns_with_observations_equal_full_recomputation(policy: Policy)
         if turn == 0:
             session.drop([1])
             rows = [2, 3, 0]
+
+
+def test_a_prefill_in_several_chunks_equals_full_recomputation(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode, "PREFILL_TOKENS", 8)
+    session, contexts = start(policy, CONTEXTS), [list(c) for c in CONTEXTS]
+    for _ in range(3):
+        session.append(range(4), OBSERVATIONS)
+        turns = session.generate(range(4), stop, [3, 9, 4, 6], None, 1.0)
+        for context, observation, limit, sampled in zip(contexts, OBSERVATIONS, [3, 9, 4, 6], turns, strict=True):
+            context += observation
+            assert sampled.ids == recomputed(policy, context, limit)[0]
+            context += sampled.ids
+
+
+def test_no_chunk_holds_more_padded_tokens_than_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode, "PREFILL_TOKENS", 8)
+    pending = [[0] * length for length in (20, 4, 4, 2, 2, 3)]
+    assert list(_chunks(pending)) == [slice(0, 1), slice(1, 3), slice(3, 5), slice(5, 6)]
+
+
+def test_rows_that_stay_move_into_the_places_of_those_that_leave() -> None:
+    assert _close_ranks([5, 1, 4, 0, 3], {1, 0, 3}) == [0, 1, 3]
+    assert _close_ranks([5, 1], {5, 1}) == [5, 1]
 
 
 def test_rows_that_sit_out_a_turn_keep_their_context(policy: Policy) -> None:
