@@ -2,8 +2,10 @@
 
 import copy
 import math
+import statistics
 import time
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import batches
@@ -35,6 +37,20 @@ def test_rollouts_are_counted(episodes: list[Episode]) -> None:
     assert metrics["end/answered"] == 1.0
     assert sum(value for name, value in metrics.items() if name.startswith("end/")) == 1.0
     assert metrics["length/sampled"] < metrics["length/response"]
+
+
+def test_a_group_of_one_is_no_uniform_group(episodes: list[Episode]) -> None:
+    """`reinforce` asks each question once; a question all but one of whose rollouts failed compares nothing either."""
+    mixed, _, _, alone, *_ = episodes
+    assert "reward/uniform_groups" not in rollout_metrics([mixed, alone], [1.0, 0.0])
+    solved = episodes[-2:]
+    assert rollout_metrics([mixed, alone, *solved], [1.0, 0.0, 1.0, 1.0])["reward/uniform_groups"] == 1.0
+
+
+def test_entropy_is_over_all_sampled_tokens_whatever_their_advantage(episodes: list[Episode]) -> None:
+    noted = [-p for each in episodes for p, sampled in zip(each.logprobs, each.sampled, strict=True) if sampled]
+    metrics = rollout_metrics(episodes, [1.0] * len(episodes))
+    assert metrics["policy/entropy"] == pytest.approx(sum(noted) / len(noted))
 
 
 def test_a_failed_retriever_is_no_reward_of_zero(episodes: list[Episode]) -> None:
@@ -105,6 +121,32 @@ def test_every_step_logs_what_a_reader_of_curves_needs(train: Train) -> None:
     for _, metrics in steps:
         assert needed <= metrics.keys()
     assert [("validation/em" in metrics) for _, metrics in steps] == [False, True, True]
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.1])
+def test_the_phases_of_a_step_add_up_to_its_time(train: Train, beta: float) -> None:
+    marks: list[float] = []
+    clock = Clock.take
+
+    def take(self: Clock) -> dict[str, float]:
+        marks.append(time.perf_counter())
+        return clock(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Clock, "take", take)
+        trained = train("ig_search", steps=6, validation_questions=4, validate_every=3, beta=beta, group_size=8)
+    lines = [metrics for _, metrics in trained.logged]
+    assert {name for line in lines for name in line if name.startswith("seconds/")} == {
+        f"seconds/{name}"
+        for name in ("rollout", "retrieval", "outcome_reward", "information_gain", "update", "validation")
+    } | ({"seconds/kl"} if not beta else set())
+    walls = [after - before for before, after in pairwise(marks)]
+    shares = [
+        sum(value for name, value in line.items() if name.startswith("seconds/")) / wall
+        for line, wall in zip(lines[1:], walls, strict=True)
+    ]
+    assert max(shares) <= 1.001
+    assert statistics.median(shares) > 0.8
 
 
 def test_a_retriever_that_always_fails_stops_the_run(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:

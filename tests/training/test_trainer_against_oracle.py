@@ -1,5 +1,6 @@
 """TRL's trainer and the bare-torch spine must do the same: this fails loudly when TRL drifts."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -7,6 +8,7 @@ import batches
 import pytest
 import scripted
 import torch
+import training_runs
 from training_runs import QUESTIONS, Train, settings
 
 from igsearch.policy.base import Policy
@@ -167,3 +169,81 @@ def test_the_share_of_the_step_signal_is_logged_where_there_is_one(train: Train)
 def test_igpo_logs_the_beliefs(train: Train) -> None:
     for _, metrics in train("igpo").logged:
         assert metrics["belief/first"] < 0
+
+
+@pytest.mark.usefixtures("scripted_rollouts")
+@pytest.mark.parametrize("micro_batch", [None, 2])
+@pytest.mark.parametrize("mini_batches", [1, 2])
+@pytest.mark.parametrize("loss", ["dapo", "bnpo", "grpo"])
+def test_rows_without_advantage_leave_the_update_and_not_its_denominators(
+    train: Train, loss: str, mini_batches: int, micro_batch: int | None
+) -> None:
+    """Without a KL term: two of the three groups are uniform; they are not read, and still counted as TRL counts."""
+    cut = {"loss": loss, "mini_batches": mini_batches, "micro_batch": micro_batch}
+    trained = train("grpo", verify_oracle=True, epsilon=0.02, learning_rate=2e-3, **cut)
+    for _, metrics in trained.logged:
+        assert metrics["reward/uniform_groups"] == pytest.approx(2 / 3)
+        assert max(differences(metrics)) < EXACT
+    assert all(metrics["policy/grad_norm"] > 1e-3 for _, metrics in trained.logged)
+
+
+@pytest.mark.usefixtures("scripted_rollouts")
+@pytest.mark.parametrize("method", ["grpo", "ig_search_shared"])
+@pytest.mark.parametrize("beta", [0.0, 0.1])
+def test_recomputed_activations_change_nothing(train: Train, method: str, beta: float) -> None:
+    trained = train(method, verify_oracle=True, gradient_checkpointing=True, beta=beta, mini_batches=2)
+    assert all(max(differences(metrics)) < EXACT for _, metrics in trained.logged)
+
+
+@pytest.mark.usefixtures("scripted_rollouts")
+@pytest.mark.parametrize("beta", [0.0, 0.1])
+def test_bfloat16_is_as_far_from_the_oracle_as_its_rounding(train: Train, beta: float) -> None:
+    trained = train("grpo", verify_oracle=True, dtype="bfloat16", beta=beta, mini_batches=2, learning_rate=1e-4)
+    for _, metrics in trained.logged:
+        loss_difference, gradient_difference = differences(metrics)
+        assert loss_difference < 2e-2
+        assert gradient_difference < 5e-2
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.1])
+def test_a_temperature_other_than_one_is_that_of_the_loss(
+    train: Train, monkeypatch: pytest.MonkeyPatch, beta: float
+) -> None:
+    monkeypatch.setitem(training_runs.ROLLOUT, "temperature", 0.6)
+    monkeypatch.setattr(trainer, "rollout", lambda policy, *_: batches.episodes(policy))
+    trained = train("grpo", verify_oracle=True, beta=beta, mini_batches=2, epsilon=0.02, learning_rate=2e-3)
+    assert all(max(differences(metrics)) < EXACT for _, metrics in trained.logged)
+
+
+def test_a_batch_without_any_advantage_changes_no_weight(
+    train: Train, fresh: Callable[[], Policy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing but one token is read, so that the optimiser finds gradients: all of them 0, as TRL's."""
+
+    def all_right(policy: Policy, *_: Any) -> list[Any]:
+        played = batches.episodes(policy)
+        for episode in played:
+            episode.prediction = episode.question.answers[0]
+        return played
+
+    monkeypatch.setattr(trainer, "rollout", all_right)
+    for mini_batches in (1, 2):
+        trained = train("grpo", work=f"work{mini_batches}", verify_oracle=True, mini_batches=mini_batches)
+        for name, value in fresh().model.state_dict().items():
+            assert torch.equal(trained.weights[name], value), name
+        for _, metrics in trained.logged:
+            assert metrics["reward/uniform_groups"] == 1.0
+            assert metrics["loss"] == metrics["policy/grad_norm"] == metrics["oracle/loss_difference"] == 0.0
+            assert metrics["policy/entropy"] > 0  # of what was sampled, not of what trains
+
+
+def test_a_row_without_advantage_may_hold_the_most_unlikely_tokens(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """exp(0 - log p_old) of a token that is not read would be infinite where log p_old < -88, and NaN times 0."""
+    monkeypatch.setitem(training_runs.ROLLOUT, "temperature", 1e-3)
+    monkeypatch.setattr(trainer, "rollout", lambda policy, *_: batches.episodes(policy))
+    trained = train("grpo", mini_batches=2, learning_rate=1e-12)
+    for _, metrics in trained.logged:
+        assert math.isfinite(metrics["loss"])
+        assert math.isfinite(metrics["policy/grad_norm"])
