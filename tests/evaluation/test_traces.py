@@ -14,7 +14,7 @@ from igsearch.methods import InformationGainConfig
 from igsearch.policy.base import Policy
 from igsearch.records import EndReason, SpanKind
 
-QUIET = InformationGainConfig(batch_size=2)
+QUIET = InformationGainConfig(pass_tokens=256)
 
 
 @pytest.fixture(scope="module")
