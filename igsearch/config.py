@@ -69,6 +69,11 @@ class RetrievalConfig(Frozen):
     b: float = Field(0.4, ge=0, le=1)
     heap: str = "1g"
     threads: PositiveInt = 1
+    cache_size: NonNegativeInt = Field(
+        10_000, description="searches whose hits are kept, about 1 kB a hit of 100 words; 0 for no cache"
+    )
+    timeout_s: PositiveFloat = Field(60.0, description="seconds that all queries of a turn may take in one attempt")
+    attempts: PositiveInt = Field(3, description="after the first, queries without hits are asked one by one")
 
 
 class PolicyConfig(Frozen):

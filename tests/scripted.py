@@ -113,7 +113,8 @@ class Shelf:
     def search(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
         self.calls.append(list(queries))
         if any("fail" in query for query in queries):
-            raise RetrieverError("the shelf is broken")
+            rows = [None if "fail" in query else self._one(query.split())[:k] for query in queries]
+            raise RetrieverError("the shelf is broken", rows)
         return [self._one(query.split())[:k] for query in queries]
 
     def _one(self, words: Sequence[str]) -> list[Hit]:

@@ -31,9 +31,10 @@ class Trained:
         return {name: value.detach() for name, value in self.policy.model.state_dict().items()}
 
     def measured(self) -> list[tuple[int, Metrics]]:
-        """The history on disk without the seconds, which no two runs share."""
+        """The history on disk without the figures of the machine, which no two runs share."""
         lines = History(self.work / "metrics.jsonl").read()
-        return [(step, {k: v for k, v in line.items() if not k.startswith("seconds/")}) for step, line in lines]
+        machine = ("seconds/", "retrieval/", "scorer/largest_difference")
+        return [(step, {k: v for k, v in line.items() if not k.startswith(machine)}) for step, line in lines]
 
 
 Train = Callable[..., Trained]

@@ -160,6 +160,13 @@ def require_own() -> None:
         raise RetrieverError("the JVM does not survive a fork; start worker processes with the method `spawn`")
 
 
+def detach() -> None:
+    """To be called at the end of a thread that used Java: the JVM would keep its side of the thread for ever."""
+    import jnius
+
+    jnius.detach()
+
+
 def java_class(name: str) -> Any:
     """A Java class by its full name. The JVM must be running, and the caller hold `LOCK`."""
     import jnius

@@ -19,7 +19,7 @@ from typing import Any
 from igsearch import corpus as corpora
 from igsearch.config import RetrievalConfig
 from igsearch.errors import UserError
-from igsearch.provenance import atomic_path, write_json
+from igsearch.provenance import atomic_path, digest_json, write_json
 from igsearch.records import Hit, Passage
 from igsearch.retrieval import jvm
 from igsearch.retrieval.base import RetrieverError
@@ -28,9 +28,10 @@ from igsearch.retrieval.jvm import java_class
 FORMAT = 1
 ANALYSER = "DefaultEnglishAnalyzer (Unicode words, lower case, Lucene's English stop words, Porter stemmer)"
 _PARTS = ("lucene", "card.json", "source.json")
-_AT_A_TIME = 500  # passages in one call into Java
+_CALL_CHARACTERS = 1 << 22  # of passages in one call into Java
 _LARGEST_BUFFER_MB = 1024.0
 _HITS_AT_A_TIME = 10_000  # a million hits in one call have hung in Java's garbage collection
+_to_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def _directory(folder: Path) -> Any:
@@ -58,8 +59,8 @@ def _function(interface: str, kind: str, name: str, receiver: Any = None) -> Any
     return java_class("java.lang.invoke.MethodHandleProxies").asInterfaceInstance(target, bound)
 
 
-def _adder(writer: Any) -> Callable[[Sequence[str]], None]:
-    """What adds passages, as JSON, to an index: one call into Java for all of them."""
+def _adder(writer: Any) -> Callable[[str], None]:
+    """What adds passages, a line of JSON each, to an index: one call into Java for all of them."""
     arguments = java_class("io.anserini.index.IndexCollection$Args")()
     arguments.storeRaw = True  # search reads the passage back from there
     generator = java_class("io.anserini.index.generator.DefaultLuceneDocumentGenerator")(arguments)
@@ -69,26 +70,35 @@ def _adder(writer: Any) -> Callable[[Sequence[str]], None]:
     )
     add = _function("Consumer", "org.apache.lucene.index.IndexWriter", "addDocument", writer)
 
-    def adder(raws: Sequence[str]) -> None:
-        # not through String's constructor, for which pyjnius cuts characters to 16 bits
-        _java_list(raws).stream().map(parse).map(make).forEach(add)
+    def adder(lines: str) -> None:
+        # not as a java.lang.String, for whose constructor pyjnius cuts characters to 16 bits
+        reader = java_class("java.io.BufferedReader")(java_class("java.io.StringReader")(lines))
+        reader.lines().map(parse).map(make).forEach(add)
 
     return adder
 
 
+def _batches(corpus: Path) -> Iterator[list[str]]:
+    """The passages as JSON, none of which holds a line break; _CALL_CHARACTERS at a time."""
+    batch: list[str] = []
+    characters = 0
+    for passage in corpora.read_passages(corpus):
+        batch.append(_to_json({"id": passage.id, "contents": corpora.contents_of(passage)}))
+        characters += len(batch[-1])
+        if characters >= _CALL_CHARACTERS:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
+
+
 def _add_passages(writer: Any, corpus: Path, progress: Callable[[int], None] | None) -> int:
-    add, waiting, count = _adder(writer), [], 0
-    for count, passage in enumerate(corpora.read_passages(corpus), 1):
-        contents = corpora.contents_of(passage)
-        waiting.append(json.dumps({"id": passage.id, "contents": contents}, ensure_ascii=False))
-        if count % _AT_A_TIME == 0:
-            add(waiting)
-            waiting = []
-            if progress:
-                progress(count)
-    add(waiting)
-    if progress and count % _AT_A_TIME:
-        progress(count)
+    add, count = _adder(writer), 0
+    for batch in _batches(corpus):
+        add("\n".join(batch))
+        count += len(batch)
+        if progress:
+            progress(count)
     return count
 
 
@@ -257,6 +267,8 @@ class LuceneRetriever:
     def __init__(self, index_dir: Path, config: RetrievalConfig) -> None:
         """Open an index. UserError where there is none, it is damaged, or its corpus has changed since."""
         self.card = check(index_dir)
+        self.digest = digest_json({"card": self.card, "k1": config.k1, "b": config.b})
+        """Of all that hits depend on but query and k."""
         self._threads = config.threads
         jvm.start(config.heap, config.threads)
         with jvm.LOCK:

@@ -48,11 +48,11 @@ def rollout(
 
 
 def search_each(retriever: Retriever, queries: Sequence[str], k: int) -> list[list[Hit] | None]:
-    """Hits for each query, None where the retriever fails: one call, and where that fails one call a query."""
+    """Hits for each query, None where the retriever failed on it: one call."""
     try:
         return list(retriever.search(queries, k)) if queries else []
-    except RetrieverError:
-        return [None] if len(queries) == 1 else [search_each(retriever, [query], k)[0] for query in queries]
+    except RetrieverError as error:
+        return list(error.rows or [None] * len(queries))
 
 
 def add_step(episode: Episode, query: str, hits: Sequence[Hit], shown: int | None = None) -> int:

@@ -12,7 +12,8 @@ from igsearch.policy.load import load_policy
 from igsearch.provenance import digest_json
 from igsearch.records import Question
 from igsearch.retrieval import lucene
-from igsearch.retrieval.lucene import LuceneRetriever
+from igsearch.retrieval.base import Retriever
+from igsearch.retrieval.stack import open_retriever
 from igsearch.stages.layout import WORK, Layout
 from igsearch.stages.rule import Context, Say, locked
 from igsearch.stages.table import INDEX, PREPARED
@@ -41,11 +42,11 @@ def rebuild_index(layout: Layout, card: dict[str, Any], say: Say) -> None:
             )
 
 
-def retriever(context: Context) -> LuceneRetriever:
-    """BM25 over the project's index."""
+def retriever(context: Context) -> Retriever:
+    """BM25 over the project's index, cached and timed out."""
     folder = context.input(INDEX).parent
     rebuild_index(context.layout, index_card(context), context.say)
-    return LuceneRetriever(folder, context.config.retrieval)
+    return open_retriever(folder, context.config.retrieval)
 
 
 def policy(context: Context, name: str, dtype: Precision | None = None) -> Policy:

@@ -15,6 +15,7 @@ from igsearch.policy.load import directory_of, load_policy
 from igsearch.provenance import digest_tree
 from igsearch.records import BENCHMARKS, Question
 from igsearch.retrieval import lucene
+from igsearch.retrieval.stack import open_retriever
 from igsearch.stages.rule import Progress, Say
 from igsearch.stages.tracked import figures, table_rows
 
@@ -62,7 +63,7 @@ def evaluate_own(
     say(f"{card['passages']} passages, {count} questions, policy {config.policy.name}")
     outcome = evaluate(
         policy,
-        lucene.LuceneRetriever(out / "index", config.retrieval),
+        open_retriever(out / "index", config.retrieval),
         asked,
         config,
         store.Subject(inference, inference, config.policy.name, config.data.synthetic),

@@ -17,7 +17,8 @@ from igsearch.training.metrics import History, Metrics
 
 VERIFY_ORACLE = "verify_oracle"
 _SHOWN = {"reward/em": "reward", "ig/mean": "IG", "validation/em": "validation EM"}
-_OF_THE_MACHINE = ("seconds/", "oracle/")  # figures that are no part of the result
+_OF_THE_MACHINE = ("seconds/", "retrieval/", "oracle/", "scorer/largest_difference")
+"""Figures that are no part of the result."""
 
 
 def run(context: Context) -> str:

@@ -1,9 +1,10 @@
 """What a training step tells about itself: measures of its rollouts, seconds per phase, and their history on disk."""
 
 import json
+import math
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,46 +12,90 @@ from igsearch.credit.advantage import groups_of
 from igsearch.evaluation.measures import first_query_useful
 from igsearch.provenance import write_text
 from igsearch.records import EndReason, Episode, Hit
-from igsearch.retrieval.base import Retriever
+from igsearch.retrieval.base import Retriever, counts_of
 from igsearch.rewards.answer import exact_match
 
 Metrics = dict[str, float]
 
 
 class Clock:
-    """Seconds per phase. Time within an inner phase is not counted in the outer one."""
+    """Seconds per phase, and other figures of the machine. Time within an inner phase is not counted in the outer.
 
-    def __init__(self) -> None:
+    `now` tells the time in seconds: that on the wall, unless given.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
+        self._now = now
         self._seconds: dict[str, float] = {}
         self._inner = 0.0
+        self._figures: list[Callable[[], Metrics]] = []
+
+    def add(self, figures: Callable[[], Metrics]) -> None:
+        """Have `take` return these, too."""
+        self._figures.append(figures)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Count the block's time under `name`."""
-        start, outer_inner, self._inner = time.perf_counter(), self._inner, 0.0
+        start, outer_inner, self._inner = self._now(), self._inner, 0.0
         try:
             yield
         finally:
-            elapsed = time.perf_counter() - start
+            elapsed = self._now() - start
             self._seconds[name] = self._seconds.get(name, 0.0) + elapsed - self._inner
             self._inner = outer_inner + elapsed
 
     def take(self) -> Metrics:
-        """`seconds/<phase>` since the last call."""
+        """`seconds/<phase>` since the last call, and what was added."""
         seconds, self._seconds = self._seconds, {}
-        return {f"seconds/{name}": value for name, value in seconds.items()}
+        metrics = {f"seconds/{name}": value for name, value in seconds.items()}
+        for figures in self._figures:
+            metrics |= figures()
+        return metrics
 
 
 class TimedRetriever:
-    """A retriever whose time is counted as the phase `retrieval`."""
+    """A retriever whose time is counted as the phase `retrieval`, and whose calls are measured."""
 
     def __init__(self, retriever: Retriever, clock: Clock) -> None:
         self._retriever, self._clock = retriever, clock
+        self._queries, self._calls_ms = 0, list[float]()
+        self._counted = counts_of(retriever)
+        clock.add(self.take)
 
     def search(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
         """As the retriever within."""
-        with self._clock.phase("retrieval"):
-            return self._retriever.search(queries, k)
+        start = time.perf_counter()
+        try:
+            with self._clock.phase("retrieval"):
+                return self._retriever.search(queries, k)
+        finally:
+            self._queries += len(queries)
+            self._calls_ms.append(1000 * (time.perf_counter() - start))
+
+    def take(self) -> Metrics:
+        """What happened since the last call; nothing where nothing was asked.
+
+        `retrieval/queries`; `retrieval/p50_ms` and `retrieval/p99_ms`, the wall-clock time of a call with all queries
+        of a turn, cache, attempts and the waits between them included (nearest rank); and where the retriever counts
+        them `retrieval/cache_hits`, the share of queries that the cache answered, `retrieval/retries` and
+        `retrieval/timeouts`.
+        """
+        calls, self._calls_ms = sorted(self._calls_ms), []
+        queries, self._queries = self._queries, 0
+        if not calls:
+            return {}
+        before, self._counted = self._counted, counts_of(self._retriever)
+        new = {name: float(count - before[name]) for name, count in self._counted.items()}
+        hits, misses = new.pop("cache_hits", 0.0), new.pop("cache_misses", 0.0)
+        own = {"queries": float(queries), "p50_ms": _at_share(calls, 0.5), "p99_ms": _at_share(calls, 0.99)}
+        cached = {"cache_hits": hits / (hits + misses)} if hits + misses else {}
+        return {f"retrieval/{name}": value for name, value in {**own, **cached, **new}.items()}
+
+
+def _at_share(ranked: Sequence[float], share: float) -> float:
+    """The smallest value that `share` of the values do not exceed."""
+    return ranked[math.ceil(share * len(ranked)) - 1]
 
 
 def _share(flags: Sequence[bool]) -> float:

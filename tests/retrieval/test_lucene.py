@@ -34,6 +34,7 @@ def _build_in_subprocess(corpus: Path, out: Path, before: str = "") -> "subproce
         "from igsearch.errors import UserError\n"
         "from igsearch.retrieval import jvm, lucene\n"
         "jvm.start('64m')\n"
+        "lucene._CALL_CHARACTERS = 100_000\n"
         f"{before}\n"
         "try:\n"
         f"    lucene.build(pathlib.Path({str(corpus)!r}), pathlib.Path({str(out)!r}), RetrievalConfig(heap='64m'),\n"
@@ -256,10 +257,31 @@ def test_what_is_no_index_or_a_damaged_one_is_said_in_one_sentence(
 
 
 def test_progress_counts_passages(tmp_path: Path, config: RetrievalConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lucene, "_PROGRESS_EVERY", 4)
+    monkeypatch.setattr(lucene, "_CALL_CHARACTERS", 250)
     seen: list[int] = []
     build(write_corpus(tmp_path / "c.jsonl"), tmp_path / "index", config, seen.append)
-    assert seen == [4, 8, 9]
+    assert seen == sorted(set(seen))
+    assert len(seen) > 2
+    assert seen[-1] == len(CONTENTS)
+
+
+def test_the_calls_that_passages_go_to_java_in_change_nothing(
+    index: Path, tmp_path: Path, config: RetrievalConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lucene, "_CALL_CHARACTERS", 1)
+    build(write_corpus(tmp_path / "c.jsonl"), tmp_path / "index", config)
+    queries = ["karvik mortan", "heroes album", "twin words", "company city tos river"]
+    expected = LuceneRetriever(index, config).search(queries, 9)
+    assert LuceneRetriever(tmp_path / "index", config).search(queries, 9) == expected
+
+
+def test_no_line_break_of_a_passage_ends_its_line_on_the_way_to_java(tmp_path: Path, config: RetrievalConfig) -> None:
+    contents = [
+        (str(number), f"karvik{mark}belora\u2028\x85😀") for number, mark in enumerate(("\n\n", "\r", "\r\n", "\x0b"))
+    ]
+    build(write_corpus(tmp_path / "c.jsonl", contents), tmp_path / "index", config)
+    hits = LuceneRetriever(tmp_path / "index", config).search(["belora"], 9)[0]
+    assert {hit.passage.id: hit.passage for hit in hits} == {each[0]: parse_contents(*each) for each in contents}
 
 
 def test_a_malformed_corpus_leaves_the_old_index_and_nothing_else(tmp_path: Path, config: RetrievalConfig) -> None:
@@ -277,7 +299,6 @@ def test_a_malformed_corpus_leaves_the_old_index_and_nothing_else(tmp_path: Path
 def test_a_corpus_changed_while_it_is_indexed_is_refused(
     tmp_path: Path, config: RetrievalConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lucene, "_PROGRESS_EVERY", 5)
     path = write_corpus(tmp_path / "c.jsonl")
     with pytest.raises(UserError, match="was changed while it was being indexed"):
         build(path, tmp_path / "index", config, lambda _: os.utime(path, ns=(1, 1)))
