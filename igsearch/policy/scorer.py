@@ -26,11 +26,12 @@ Rows = Sequence[Sequence[int]]
 class Scorer:
     """Log-probabilities of continuations given contexts, for one run. `pass_tokens`: padded tokens of a forward pass.
 
-    `first_whole` False checks a few rows of the first batch too, where there will be no second one.
+    `first_whole` False checks but a few rows of the first batch as well, where there will be no second one. `fallback`
+    begins with plain rows.
     """
 
-    def __init__(self, pass_tokens: int, first_whole: bool = True) -> None:
-        self.pass_tokens, self.fallback = pass_tokens, False
+    def __init__(self, pass_tokens: int, first_whole: bool = True, fallback: bool = False) -> None:
+        self.pass_tokens, self.fallback = pass_tokens, fallback
         self._first_whole, self._calls, self._largest = first_whole, 0, 0.0
 
     def __call__(self, policy: Policy, contexts: Rows, continuations: Rows) -> list[torch.Tensor]:

@@ -90,10 +90,10 @@ def _step_rewards(kind: StepRewardKind, episode: Episode) -> tuple[float | None,
     return tuple(STEP_REWARDS[kind](episode))
 
 
-def scorer_of(method: CreditConfig) -> Scorer | None:
-    """The scorer of a run of `method`; None where nothing is scored."""
+def scorer_of(method: CreditConfig, fallback: bool = False) -> Scorer | None:
+    """The scorer of a run of `method`, None where nothing is scored. `fallback`: the run has fallen back before."""
     config = method.information_gain or method.igpo
-    return Scorer(config.pass_tokens) if config else None
+    return Scorer(config.pass_tokens, fallback=fallback) if config else None
 
 
 def diagnostics(episodes: Sequence[Episode], signals: Sequence[Signals], method: CreditConfig) -> dict[str, float]:

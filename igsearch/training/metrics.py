@@ -78,7 +78,7 @@ class TimedRetriever:
 
         `retrieval/queries`; `retrieval/p50_ms` and `retrieval/p99_ms`, the wall-clock time of a call with all queries
         of a turn, cache, attempts and the waits between them included (nearest rank); and where the retriever counts
-        them `retrieval/cache_hits`, the share of queries that the cache answered, `retrieval/retries` and
+        them `retrieval/cache_hits`, the cache's share of the distinct queries of each call, `retrieval/retries` and
         `retrieval/timeouts`.
         """
         calls, self._calls_ms = sorted(self._calls_ms), []

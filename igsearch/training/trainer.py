@@ -73,7 +73,7 @@ class SearchTrainer(GRPOTrainer):
     def __init__(self, run: Reinforcement, given: GRPOConfig, questions: Dataset) -> None:
         self.run = run
         self.rule = credit.resolve(run.method.rule)
-        self._scorer = scorer_of(run.method)
+        self._scorer = scorer_of(run.method, any(line.get("scorer/fallback") for _, line in run.history.read()))
         self.episodes: list[Episode] = []
         self.rewards: list[float] = []
         self.rollout_metrics: Metrics = {}

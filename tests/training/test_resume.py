@@ -7,6 +7,7 @@ import pytest
 import torch
 from training_runs import Train, assert_the_same
 
+from igsearch.policy import scorer
 from igsearch.training import checkpoint
 
 RUN = {"steps": 4, "checkpoint_every": 2, "validate_every": 1, "validation_questions": 4, "beta": 0.05}
@@ -32,6 +33,21 @@ def test_a_resumed_run_is_still_scored_by_the_start_policy_and_its_alpha_goes_on
             train(work=f"broken-{method}", stop_at=3, **settings)
         resumed = train(work=f"broken-{method}", resume=True, **settings)
         assert_the_same(whole, resumed)
+
+
+def test_a_run_that_fell_back_to_plain_rows_keeps_to_them_when_resumed(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {**RUN, "beta": 0.0, "validation_questions": 0, "method": "ig_search"}
+    with monkeypatch.context() as strict:
+        strict.setattr(scorer, "_ROUNDING", {torch.float32: -1.0})
+        with pytest.warns(RuntimeWarning, match="goes on with plain rows"):
+            whole = train(work="whole", **settings)
+        with pytest.warns(RuntimeWarning), pytest.raises(KeyboardInterrupt):  # noqa: PT031
+            train(work="broken", stop_at=3, **settings)
+    resumed = train(work="broken", resume=True, **settings)
+    assert_the_same(whole, resumed)
+    assert [line["scorer/fallback"] for _, line in resumed.measured()] == [1.0] * 4
 
 
 def test_resume_without_a_checkpoint_starts_over(train: Train) -> None:

@@ -171,6 +171,14 @@ def test_igpo_logs_the_beliefs(train: Train) -> None:
         assert metrics["belief/first"] < 0
 
 
+@pytest.mark.parametrize("method", ["ig_search", "igpo"])
+def test_every_step_tells_what_the_scorer_found_when_it_checked_itself(train: Train, method: str) -> None:
+    steps = [metrics for _, metrics in train(method).logged]
+    assert all(each["scorer/largest_difference"] < 1e-4 for each in steps)
+    assert any(each["scorer/largest_difference"] for each in steps)
+    assert all(each["scorer/fallback"] == 0 for each in steps)
+
+
 @pytest.mark.usefixtures("scripted_rollouts")
 @pytest.mark.parametrize("micro_batch", [None, 2])
 @pytest.mark.parametrize("mini_batches", [1, 2])
