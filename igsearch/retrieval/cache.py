@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from igsearch.records import Hit
 from igsearch.retrieval.base import Retriever, counts_of
@@ -28,7 +28,6 @@ class Cached:
         """As the retriever within, in lists of the caller's own."""
         asked = list(dict.fromkeys(queries))
         found = self._look_up(asked, k)
-        self._count(queries, found)
         missing = [query for query in asked if query not in found]
         if missing:
             new = dict(zip(missing, map(tuple, self._retriever.search(missing, k)), strict=True))
@@ -37,12 +36,12 @@ class Cached:
         return [list(found[query]) for query in queries]
 
     def counts(self) -> dict[str, int]:
-        """`cache_hits` and `cache_misses`, in queries; one that occurs twice in a call counts twice."""
+        """`cache_hits` and `cache_misses`, in queries; one that occurs twice in a call counts once."""
         with self._lock:
             own = {"cache_hits": self._hits, "cache_misses": self._misses}
         return counts_of(self._retriever) | own
 
-    def _look_up(self, queries: Iterable[str], k: int) -> dict[str, _Row]:
+    def _look_up(self, queries: Sequence[str], k: int) -> dict[str, _Row]:
         found: dict[str, _Row] = {}
         with self._lock:
             for query in queries:
@@ -50,13 +49,9 @@ class Cached:
                 if key in self._kept:
                     self._kept.move_to_end(key)
                     found[query] = self._kept[key]
+            self._hits += len(found)
+            self._misses += len(queries) - len(found)
         return found
-
-    def _count(self, queries: Sequence[str], found: Mapping[str, _Row]) -> None:
-        hits = sum(query in found for query in queries)
-        with self._lock:
-            self._hits += hits
-            self._misses += len(queries) - hits
 
     def _keep(self, new: Mapping[str, _Row], k: int) -> None:
         with self._lock:
