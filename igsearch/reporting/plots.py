@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _EM = "Exact match by number of hops"
 
 
-def _save(figure: "Figure", out: Path, name: str) -> list[Path]:
+def save(figure: "Figure", out: Path, name: str) -> list[Path]:
     """Write a figure as PNG and SVG without dates and versions in them."""
     paths = []
     for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
@@ -134,6 +134,6 @@ def write(
     with matplotlib.rc_context(STYLE):
         for name, draw in figures.items():
             figure = draw()
-            written += _save(figure, out, name) if figure else []
+            written += save(figure, out, name) if figure else []
     write_text(out / "curves.csv", curves.as_csv(training))
     return [*written, out / "curves.csv"]
