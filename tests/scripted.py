@@ -10,7 +10,7 @@ from igsearch.config import PolicyConfig, RolloutConfig
 from igsearch.policy import load, tiny
 from igsearch.policy.base import Policy, Sampled, StopRule
 from igsearch.records import Episode, Hit, Passage, Question
-from igsearch.retrieval.base import RetrieverError
+from igsearch.retrieval.base import Retriever, RetrieverError
 from igsearch.rollout.environment import Loop
 from igsearch.rollout.prompts import prompt_ids, trusted_ids
 
@@ -127,7 +127,7 @@ def question(name: str = "one", text: str = "who wrote karvik") -> Question:
 
 
 def play(
-    policy: Policy, scripts: Sequence[Sequence[str]], retriever: Shelf, k: int = 1, **changes: object
+    policy: Policy, scripts: Sequence[Sequence[str]], retriever: Retriever, k: int = 1, **changes: object
 ) -> list[Episode]:
     """Episodes in which the policy writes the turns of `scripts` (one script a row), whatever it is told."""
     config = settings(policy, **changes)

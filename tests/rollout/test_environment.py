@@ -1,12 +1,15 @@
 """The turn loop, with scripted policies and with real (untrained) ones."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 from scripted import Scripted, Shelf, play, question, settings
 
 from igsearch.policy.base import Policy
-from igsearch.records import EndReason, Episode, SpanKind
+from igsearch.records import EndReason, Episode, Hit, SpanKind
+from igsearch.retrieval.base import RetrieverError
+from igsearch.retrieval.patient import Patient
 from igsearch.rollout.environment import Loop, rollout
 from igsearch.rollout.prompts import STYLES, prompt_ids, trusted_ids
 from igsearch.rollout.protocol import query_positions
@@ -166,6 +169,23 @@ def test_retriever_failure_ends_the_culprits_alone(policy: Policy) -> None:
     assert [episode.end for episode in episodes] == ends
     assert [len(episode.steps) for episode in episodes] == [1, 0, 1]
     assert episodes[1].prediction is None
+
+
+class Raising(Shelf):
+    """A shelf that raises for all queries of a call where one is bad, as Lucene does, and does not tell which."""
+
+    def search(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
+        try:
+            return super().search(queries, k)
+        except RetrieverError as error:
+            raise RetrieverError(str(error)) from error
+
+
+def test_a_retriever_that_cannot_tell_which_query_failed_ends_the_culprit_alone_behind_patience(policy: Policy) -> None:
+    scripts = [[ASK, REFINED], ["<search> fail </search>"], [ASK, REFINED]]
+    ends = [each.end for each in play(policy, scripts, Patient(Raising(**SHELF), 60.0, 2))]
+    assert ends == [EndReason.ANSWERED, EndReason.RETRIEVER_FAILED, EndReason.ANSWERED]
+    assert {each.end for each in play(policy, scripts, Raising(**SHELF))} == {EndReason.RETRIEVER_FAILED}
 
 
 def test_end_of_text_ends_a_turn_and_is_not_part_of_the_refine(bpe_policy: Policy) -> None:

@@ -18,6 +18,8 @@ from igsearch.errors import UserError
 from igsearch.policy.base import Policy
 from igsearch.records import EndReason, Episode, Hit
 from igsearch.retrieval.base import RetrieverError
+from igsearch.retrieval.cache import Cached
+from igsearch.retrieval.patient import Patient
 from igsearch.rewards.answer import episode_reward
 from igsearch.training import trainer
 from igsearch.training.metrics import Clock, History, TimedRetriever, rollout_metrics, validation_metrics
@@ -92,6 +94,34 @@ def test_inner_phases_are_not_counted_twice() -> None:
     assert clock.take() == {}
 
 
+def test_calls_of_the_retriever_are_told_once_and_their_cache_hits_as_a_share() -> None:
+    clock = Clock()
+    timed = TimedRetriever(Patient(Cached(SlowRetriever(), "index", 9), 60.0, 3), clock)
+    assert clock.take() == {}
+    for queries in (["a", "b", "a"], ["a", "c"], ["c"]):
+        timed.search(queries, 1)
+    metrics = clock.take()
+    assert metrics["retrieval/queries"] == 6
+    assert metrics["retrieval/cache_hits"] == pytest.approx(2 / 5)
+    assert metrics["retrieval/retries"] == metrics["retrieval/timeouts"] == 0
+    assert 50 <= metrics["retrieval/p50_ms"] <= metrics["retrieval/p99_ms"] <= 1000 * metrics["seconds/retrieval"]
+    timed.search(["a", "b", "c"], 1)
+    metrics = clock.take()
+    assert (metrics["retrieval/queries"], metrics["retrieval/cache_hits"]) == (3, 1)
+    assert metrics["retrieval/p50_ms"] == metrics["retrieval/p99_ms"] < 50
+    assert clock.take() == {}
+
+
+def test_a_retriever_that_counts_nothing_is_measured_and_a_call_that_raises_too() -> None:
+    clock = Clock()
+    timed = TimedRetriever(scripted.Shelf(), clock)
+    with pytest.raises(RetrieverError):
+        timed.search(["fail"], 1)
+    assert clock.take().keys() == {f"retrieval/{name}" for name in ("queries", "p50_ms", "p99_ms")} | {
+        "seconds/retrieval"
+    }
+
+
 class SlowRetriever:
     def search(self, queries: list[str], k: int) -> list[list[Hit]]:
         time.sleep(0.05)
@@ -118,6 +148,7 @@ def test_every_step_logs_what_a_reader_of_curves_needs(train: Train) -> None:
     needed = {"reward/mean", "reward/em", "reward/uniform_groups", "search/nothing_new", "policy/kl", "loss", "ig/mean"}
     needed |= {"policy/entropy", "policy/grad_norm", "length/response", "length/sampled", "end/answered", "ig/std"}
     needed |= {f"seconds/{name}" for name in ("rollout", "retrieval", "outcome_reward", "information_gain", "update")}
+    needed |= {f"retrieval/{name}" for name in ("queries", "p50_ms", "p99_ms")}
     for _, metrics in steps:
         assert needed <= metrics.keys()
     assert [("validation/em" in metrics) for _, metrics in steps] == [False, True, True]
