@@ -8,6 +8,9 @@ the corpus, Anserini's nothing but Java. First both indexes have to answer alike
 Queries: `LuceneRetriever.search` in batches against an HTTP server (one query a request, a connection that stays open,
 no delayed packets) around the same searcher in a process of its own; both have answered every query before. CPU seconds
 count client and server. A query of a batch waits for the whole batch: latencies are given of both.
+
+Cache: one query a call, `Cached` over the same searcher, cold and then warm, and the stack that training and evaluation
+ask (cache and patience, which makes each call in a thread of its own). Latencies are those of single queries.
 """
 
 import json
@@ -32,7 +35,10 @@ from retrieval_server import SERVE
 from igsearch.config import RetrievalConfig
 from igsearch.records import Hit
 from igsearch.retrieval import jvm
+from igsearch.retrieval.base import Retriever
+from igsearch.retrieval.cache import Cached
 from igsearch.retrieval.lucene import LuceneRetriever, build
+from igsearch.retrieval.stack import open_retriever
 
 PASSAGES, QUICK_PASSAGES = 100_000, 10_000
 QUERIES, QUICK_QUERIES = 2_000, 300
@@ -71,7 +77,7 @@ def anserini_hits(index: Path, queries: Sequence[str], k: int) -> list[list[tupl
 
 def largest_difference(ours: Sequence[Sequence[Hit]], theirs: Sequence[Sequence[tuple[str, float]]]) -> float:
     """The largest difference of scores; infinite where a query has other passages, or in another order."""
-    found = [[(hit.passage.id, hit.score) for hit in row] for row in ours]
+    found = _pairs(ours)
     if [[key for key, _ in row] for row in found] != [[key for key, _ in row] for row in theirs]:
         return math.inf
     pairs = zip((hit for row in found for hit in row), (hit for row in theirs for hit in row), strict=True)
@@ -162,19 +168,19 @@ def one_by_one(server: Server, queries: Sequence[str]) -> Round:
     return Round(time.process_time() + server.cpu - cpu, time.perf_counter() - began, tuple(calls))
 
 
-def batched(retriever: LuceneRetriever, queries: Sequence[str]) -> Round:
-    """A call for every BATCH queries."""
+def batched(retriever: Retriever, queries: Sequence[str], size: int = BATCH) -> Round:
+    """A call for every `size` queries."""
     calls, began, cpu = [], time.perf_counter(), time.process_time()
-    for start in range(0, len(queries), BATCH):
+    for start in range(0, len(queries), size):
         begin = time.perf_counter()
-        retriever.search(queries[start : start + BATCH], K)
+        retriever.search(queries[start : start + size], K)
         calls.append(time.perf_counter() - begin)
     return Round(time.process_time() - cpu, time.perf_counter() - began, tuple(calls))
 
 
 def _percentiles(calls: Sequence[float], queries_a_call: int = 1) -> str:
     ranked = statistics.quantiles([1000 * each / queries_a_call for each in calls], n=100, method="inclusive")
-    return f"p50 {ranked[49]:.2f} ms, p99 {ranked[98]:.2f} ms"
+    return f"p50 {ranked[49]:.3f} ms, p99 {ranked[98]:.3f} ms"
 
 
 def query_rounds(report: Report, index: Path, queries: Sequence[str], repeats: int) -> None:
@@ -200,6 +206,34 @@ def query_rounds(report: Report, index: Path, queries: Sequence[str], repeats: i
     }
 
 
+def cache_rounds(report: Report, index: Path, queries: Sequence[str], repeats: int) -> None:
+    """Add what a query costs that the cache holds, against the same query when it did not, one query a call."""
+    lucene = LuceneRetriever(index, CONFIG)
+    expected, asked = lucene.search(queries, K), list(dict.fromkeys(queries))
+    rounds: list[tuple[Round, Round]] = []
+    for _ in range(repeats):
+        cached = Cached(lucene, lucene.digest, len(asked))
+        rounds.append((batched(cached, asked, 1), batched(cached, asked, 1)))
+        assert cached.counts() == {"cache_hits": len(asked), "cache_misses": len(asked)}
+    report.differences["scores, cache against Lucene"] = largest_difference(cached.search(queries, K), _pairs(expected))
+    values = tuple(miss.cpu / hit.cpu for miss, hit in rounds)
+    report.ratios.append(Ratio(f"single queries at k = {K}, CPU seconds", "cache misses", "cache hits", values))
+    stack = open_retriever(index, CONFIG)
+    behind_patience = [batched(stack, asked, 1), batched(stack, asked, 1)]
+    for name, calls in {
+        "Lucene, a query": batched(lucene, asked, 1).calls,
+        "cache miss, a query": [call for miss, _ in rounds for call in miss.calls],
+        "cache hit, a query": [call for _, hit in rounds for call in hit.calls],
+        "cache miss behind patience, a query": behind_patience[0].calls,
+        "cache hit behind patience, a query": behind_patience[1].calls,
+    }.items():
+        report.figures[name] = _percentiles(calls)
+
+
+def _pairs(rows: Sequence[Sequence[Hit]]) -> list[list[tuple[str, float]]]:
+    return [[(hit.passage.id, hit.score) for hit in row] for row in rows]
+
+
 def measure(quick: bool, repeats: int) -> Report:
     """The row."""
     passages, asked = (QUICK_PASSAGES, QUICK_QUERIES) if quick else (PASSAGES, QUERIES)
@@ -215,7 +249,9 @@ def measure(quick: bool, repeats: int) -> Report:
             f"passages per CPU second, {way}": round(passages / statistics.median(taken))
             for way, taken in seconds.items()
         }
-        query_rounds(report, folder / "ours", list(synthetic.queries(asked, passages)), repeats)
+        queries = list(synthetic.queries(asked, passages))
+        query_rounds(report, folder / "ours", queries, repeats)
+        cache_rounds(report, folder / "ours", queries, repeats)
     return report
 
 

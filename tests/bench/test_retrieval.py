@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import retrieval
 import synthetic
+from harness import Report
 
 from igsearch.retrieval.lucene import LuceneRetriever
 
@@ -31,3 +32,9 @@ def test_other_passages_are_no_small_difference(folder: Path) -> None:
     found = [(hit.passage.id, hit.score) for hit in row]
     assert retrieval.largest_difference([row], [found]) == 0
     assert retrieval.largest_difference([row], [found[::-1]]) == float("inf")
+
+
+def test_the_cache_answers_as_lucene_does(folder: Path) -> None:
+    report = Report("retrieval", {})
+    retrieval.cache_rounds(report, folder / "ours", list(synthetic.queries(70, 1000)), 1)
+    assert report.differences == {"scores, cache against Lucene": 0}
