@@ -2,8 +2,8 @@
 
 Rows differ in length and stop at different times. Each row's keys and values lie at slot = position of a buffer of its
 own, so a query at position p sees slots 0..p and nothing else is needed: padding on the right writes slots that the row
-overwrites before it ever sees them, and the cache has no holes, whoever waits for whom. Rows that read are the first
-of the buffers: a row that ends its turn changes places with the last one that goes on, and nothing is ever gathered.
+overwrites before it ever sees them, and the cache has no holes, whoever waits for whom. The rows that are
+read stand first: one that ends its turn changes places with one that goes on, so that no token gathers the cache.
 """
 
 from collections.abc import Iterator, Sequence, Set
@@ -25,7 +25,7 @@ PREFILL_TOKENS = 8192  # padded tokens per forward pass: bounds the memory of a 
 
 @dataclass
 class _Window:
-    """Which places of the buffers the current forward pass is about, and where its tokens stand. Of all layers."""
+    """Which rows' places the current forward pass is about and where its tokens stand. Shared by all layers."""
 
     places: slice = field(default_factory=lambda: slice(0))
     places_R: torch.Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
@@ -154,7 +154,7 @@ class CachedSession:
         written = {row: Sampled([], []) for row in rows}
         budget = dict(zip(rows, max_new_tokens, strict=True))
         uniforms = _uniforms(rows, seeds, budget)
-        live = self._first_order({row for row in rows if budget[row]})
+        live = self._first_order({row for row in rows if budget[row] > 0})
         was_training = self.model.training
         if was_training:
             self.model.eval()
@@ -205,11 +205,10 @@ class CachedSession:
         displaced = (row for row in self.order[: len(first)] if row not in begin)
         order = [*first, *(next(displaced) if row in begin else row for row in self.order[len(first) :])]
         moved = [new for new, row in enumerate(order) if place[row] != new]
-        if moved:
-            source_M = torch.tensor([place[order[new]] for new in moved], device=self.device)
-            places_M = torch.tensor(moved, device=self.device)
-            for layer in self.layers:
-                layer.move(source_M, places_M)
+        source_M = torch.tensor([place[order[new]] for new in moved], device=self.device)
+        places_M = torch.tensor(moved, device=self.device)
+        for layer in self.layers:
+            layer.move(source_M, places_M)
         self.order = order
 
     def _pending(self, rows: Sequence[int]) -> list[list[int]]:
