@@ -3,7 +3,8 @@
 TRL reads every row in full, at the width of the longest prompt and the longest response, and turns every position into
 a distribution over the vocabulary. Here what precedes the last such token of a row is read, rows without one are not;
 rows of similar length share a pass; they are padded on the right, where a causal model needs no mask; and distributions
-are made where a token that trains comes next.
+are made where a token that trains comes next. These are kept until the backward pass, V float32 numbers for each such
+token; TRL keeps none and makes them again.
 """
 
 from collections.abc import Iterator
