@@ -2,8 +2,8 @@
 
 Rows differ in length and stop at different times. Each row's keys and values lie at slot = position of a buffer of its
 own, so a query at position p sees slots 0..p and nothing else is needed: padding on the right writes slots that the row
-overwrites before it ever sees them, and the cache has no holes, whoever waits for whom. The rows that are
-read stand first: one that ends its turn changes places with one that goes on, so that no token gathers the cache.
+overwrites before it ever sees them, and the cache has no holes, whoever waits for whom. The rows that are read stand
+first: one that ends its turn changes places with one that goes on, so that the cache is not gathered for each token.
 """
 
 from collections.abc import Iterator, Sequence, Set
