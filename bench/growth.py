@@ -1,30 +1,43 @@
 """Growth: memory and CPU seconds of index, retrieve, score, evaluate and tables as passages and questions multiply.
 
 Every stage does its work as the command does, in a process of its own, on synthetic passages and questions: 10 thousand
-to 1 million passages, 1 to 50 thousand questions. What a stage takes on next to nothing (one question, a few passages:
-the interpreter, imports, the Java machine) is taken off before the slope of log seconds over log size is fitted, so
-that a slope of 1 is linear, and the memory that each further question or passage costs is told beside it: near nothing
-where a stage streams. `evaluate` is all that an evaluation does with its answers, from finished chunks to the folder on
-disk, without the policy that answers. `tables` is every table of two runs with their differences.
+to 1 million passages, 1 to 50 thousand questions. `evaluate` is all that an evaluation does with its answers, from
+finished chunks to the folder on disk, without the policy that answers. `tables` is every table of two runs with their
+differences.
+
+Seconds and MiB are those beyond the constant part: what a stage takes on next to nothing (one question, one passage),
+which is the interpreter, its imports and, for index and retrieve, the Java machine. The exponent is the slope, by least
+squares, of the logarithm of what is beyond it over the logarithm of the size: 1 is linear, 0 constant, and a stage is
+OK up to STEEPEST. Below 1 some of what is beyond is taken once, too (Java compiles its code and fills its heap, Lucene
+its buffer, a row group its 8,192 records), so the exponent from the last size but one to the last, where that weighs
+least, is told beside it. Sizes that take next to nothing are left out; where fewer than two are left, there is no
+exponent.
 
 Before that, score, evaluation and tables have to agree on figures that are known.
 """
 
 import math
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness import Limit, Report, Used, in_python, main
 
-PASSAGES = (10_000, 100_000, 1_000_000)
-QUESTIONS = (1_000, 7_000, 50_000)
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PASSAGES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
+QUESTIONS = (1_000, 2_500, 7_000, 20_000, 50_000)
 QUICK_PASSAGES, QUICK_QUESTIONS = (2_000, 6_000, 20_000), (200, 700, 2_000)
+ASKED_FROM_MORE, ABOUT = 1_000, 2_000  # questions on the passages that even the smallest index holds
 TEST_QUESTIONS, SECONDS = 51_713, 10.0
 STEEPEST = 1.1  # what a linear stage may come to by the noise of a shared machine
-TOLD = 0.1  # CPU seconds beyond those on next to nothing below which a size tells nothing
+TELLING = {"CPU seconds": 0.1, "MiB": 4.0}
+"""What a size has to take beyond the constant part to tell anything."""
+
 STAGES = {
     "index": "passages",
     "retrieve": "questions",
@@ -36,53 +49,55 @@ STAGES = {
 """What each stage is grown by."""
 
 
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """A stage at several sizes, and at the smallest possible one (`nothing`)."""
-
-    stage: str
-    nothing: Used
-    sizes: tuple[int, ...]
-    used: tuple[Used, ...]
-
-    @property
-    def seconds(self) -> list[float]:
-        """CPU seconds beyond those on next to nothing."""
-        return [max(each.cpu - self.nothing.cpu, 1e-3) for each in self.used]
-
-    @property
-    def slope(self) -> float | None:
-        """Least squares of log seconds over log size: 1 is linear. None where too few sizes take long enough."""
-        told = [(size, each) for size, each in zip(self.sizes, self.seconds, strict=True) if each > TOLD]
-        return slope(*zip(*told, strict=True)) if len(told) > 1 else None
-
-    @property
-    def slope_text(self) -> str:
-        """To two places."""
-        return "too short to tell" if self.slope is None else f"{self.slope:.2f}"
-
-    @property
-    def bytes_each(self) -> float:
-        """Bytes of peak memory that each further question or passage costs, from the smallest size to the largest."""
-        first, last = (each.peak or math.nan for each in (self.used[0], self.used[-1]))
-        return (last - first) * (1 << 20) / (self.sizes[-1] - self.sizes[0])
-
-    def told(self) -> str:
-        """In one line."""
-        seconds = ", ".join(f"{size:,}: {each:.1f}" for size, each in zip(self.sizes, self.seconds, strict=True))
-        peaks = ", ".join(f"{each.peak:.0f}" for each in self.used)
-        return (
-            f"seconds by {STAGES[self.stage]} beyond {self.nothing.cpu:.1f}: {seconds}; slope {self.slope_text}; "
-            f"MiB {peaks} beyond {self.nothing.peak:.0f}, {self.bytes_each:,.0f} bytes each"
-        )
-
-
 def slope(sizes: Sequence[float], values: Sequence[float]) -> float:
     """Of the line through (log size, log value) by least squares."""
     x, y = [math.log(each) for each in sizes], [math.log(each) for each in values]
     mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
     above = sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True))
     return above / sum((a - mean_x) ** 2 for a in x)
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """What a stage takes at several sizes, in one unit: `constant` on next to nothing, `beyond` that at each size."""
+
+    stage: str
+    unit: str
+    constant: float
+    sizes: tuple[int, ...]
+    beyond: tuple[float, ...]
+
+    @property
+    def _telling(self) -> list[tuple[int, float]]:
+        pairs = zip(self.sizes, self.beyond, strict=True)
+        return [(size, value) for size, value in pairs if value > TELLING[self.unit]]
+
+    @property
+    def exponent(self) -> float | None:
+        """Over all sizes that tell something."""
+        return slope(*zip(*self._telling, strict=True)) if len(self._telling) > 1 else None
+
+    @property
+    def last(self) -> float | None:
+        """From the last size but one to the last."""
+        return slope(*zip(*self._telling[-2:], strict=True)) if len(self._telling) > 1 else None
+
+    @property
+    def verdict(self) -> str:
+        """The exponent and whether it is low enough."""
+        if self.exponent is None:
+            return f"no exponent, at most {max(self.beyond):.1f} {self.unit} beyond the constant part"
+        return f"exponent {self.exponent:.2f} {'OK' if self.exponent < STEEPEST else 'MISSED'}"
+
+    def told(self) -> str:
+        """In one line."""
+        values = ", ".join(f"{size:,}: {value:,.1f}" for size, value in zip(self.sizes, self.beyond, strict=True))
+        more = 1000 * (self.beyond[-1] - self.beyond[-2]) / (self.sizes[-1] - self.sizes[-2])
+        last = "" if self.last is None else f" ({self.last:.2f} at the last sizes)"
+        return (
+            f"{self.verdict}{last}; {self.constant:,.1f} {self.unit}, by {STAGES[self.stage]} {values} beyond it, "
+            f"at the last sizes {more:.3f} a thousand"
+        )
 
 
 def run(function: str, *arguments: str | int | Path) -> Used:
@@ -98,18 +113,25 @@ def _prepared(folder: Path, stage: str, size: int, passages: int) -> tuple[str |
         run("write_corpus", at.with_suffix(".jsonl"), size)
         return at.with_suffix(".jsonl"), folder / f"index-{size}"
     if stage.startswith("retrieve"):
-        asked, indexed = (size, passages) if stage == "retrieve" else (1000, size)
-        run("write_questions", at.with_suffix(".jsonl"), asked, passages)
+        asked, about, indexed = (size, passages, passages) if stage == "retrieve" else (ASKED_FROM_MORE, ABOUT, size)
+        run("write_questions", at.with_suffix(".jsonl"), asked, about)
         return at.with_suffix(".jsonl"), folder / f"index-{indexed}", at.with_suffix(".hits")
     run(f"write_for_{stage}", at, size)
     return (at,)
 
 
-def grow(folder: Path, stage: str, sizes: Sequence[int], passages: int) -> Curve:
-    """Run a stage at each size. `passages` is the size of the index that questions are asked of."""
+def grow(folder: Path, stage: str, sizes: Sequence[int], passages: int) -> list[Curve]:
+    """Run a stage at each size: its seconds and its peak memory. Questions are asked of an index of `passages`."""
     name = stage.split(" ", 1)[0]
-    measured = [run(name, *_prepared(folder, stage, size, passages)) for size in (1, *sizes)]
-    return Curve(stage, measured[0], tuple(sizes), tuple(measured[1:]))
+    nothing, *used = [run(name, *_prepared(folder, stage, size, passages)) for size in (1, *sizes)]
+    figures: dict[str, Callable[[Used], float]] = {
+        "CPU seconds": lambda each: each.cpu,
+        "MiB": lambda each: each.peak or math.nan,
+    }
+    return [
+        Curve(stage, unit, of(nothing), tuple(sizes), tuple(of(each) - of(nothing) for each in used))
+        for unit, of in figures.items()
+    ]
 
 
 def largest_difference(folder: Path, count: int) -> float:
@@ -128,47 +150,69 @@ def _whole_test(folder: Path, repeats: int, count: int) -> Limit:
     return Limit(f"score {count:,} predictions and build every table", "CPU seconds", rounds, SECONDS)
 
 
-def plot(curves: Sequence[Curve], out: Path) -> Path:
-    """Seconds and memory by size, one line a stage, as growth.png."""
+def plot(curves: Sequence[Curve], out: Path) -> list[Path]:
+    """Seconds above memory, passages beside questions, a line a stage: growth.png and growth.svg. Returns the paths."""
+    import matplotlib
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(2, 2, figsize=(10, 8), layout="constrained", sharex="col")
-    for unit, (above, below) in zip(("passages", "questions"), axes.T, strict=True):
-        grown = [each for each in curves if STAGES[each.stage] == unit]
-        for curve in grown:
-            above.loglog(curve.sizes, curve.seconds, "o-", label=f"{curve.stage} (slope {curve.slope_text})")
-            below.semilogx(curve.sizes, [each.peak for each in curve.used], "o-", label=curve.stage)
-        sizes = sorted({size for each in grown for size in each.sizes})
-        below.set_xticks(sizes, [f"{size:,}" for size in sizes])
-        below.minorticks_off()
-        below.set(xlabel=unit, ylabel="peak memory, MiB", ylim=(0, None))
-        above.set_ylabel("CPU seconds beyond the start")
-        above.legend(loc="upper left")
-        above.margins(y=0.4)
-    out.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out / "growth.png", dpi=120, metadata={"Software": None})
-    return out / "growth.png"
+    from igsearch.reporting.figure import STYLE
+    from igsearch.reporting.plots import save
+
+    with matplotlib.rc_context(STYLE):
+        figure, grid = plt.subplots(2, 2, figsize=(9, 7), layout="constrained", sharex="col")
+        figure.suptitle("What each stage takes as its input grows", x=0.01, ha="left", fontsize=10, fontweight="bold")
+        for row, unit in zip(grid, TELLING, strict=True):
+            for axes, by in zip(row, ("passages", "questions"), strict=True):
+                _lines(axes, [each for each in curves if each.unit == unit and STAGES[each.stage] == by])
+                axes.set_ylabel(f"{unit} beyond the constant part")
+        for axes, by in zip(grid[1], ("passages", "questions"), strict=True):
+            axes.set_xlabel(by)
+        told = "Synthetic data. Grey: linear growth to the last size. In the legend: exponent of the fit."
+        figure.supxlabel(told, fontsize=7.5, color="#555555", x=0.01, ha="left")
+        return save(figure, out, "growth")
+
+
+def _lines(axes: "Axes", curves: Sequence[Curve]) -> None:
+    from igsearch.reporting.figure import GREY, marker_of, style_of
+
+    names = [each.stage for each in curves]
+    for curve in curves:
+        label = curve.stage if curve.exponent is None else f"{curve.stage} ({curve.exponent:.2f})"
+        values = [max(value, TELLING[curve.unit] / 10) for value in curve.beyond]
+        linear = [values[-1] * size / curve.sizes[-1] for size in curve.sizes]
+        axes.loglog(curve.sizes, linear, color=GREY, linewidth=0.7)
+        look = style_of(names, curve.stage)
+        axes.loglog(curve.sizes, values, marker=marker_of(names, curve.stage), markersize=4, label=label, **look)
+    axes.set_ylim(bottom=TELLING[curves[0].unit] / 20)
+    axes.set_xticks(curves[0].sizes, [f"{size:,}" for size in curves[0].sizes], fontsize=7)
+    axes.minorticks_off()
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2, ncols=2, columnspacing=1.2, fontsize=8)
 
 
 def measure(quick: bool, repeats: int, out: str | None = None) -> Report:
-    """The row."""
+    """The row. Each curve is told on standard error as soon as it is there."""
     passages, questions = (QUICK_PASSAGES, QUICK_QUESTIONS) if quick else (PASSAGES, QUESTIONS)
     asked = questions[-1] if quick else TEST_QUESTIONS
-    inputs: dict[str, Any] = {"passages": passages, "questions": questions, "questions of all test sets": asked}
-    report = Report("growth", inputs)
+    sizes = {"passages": passages, "questions": questions}
+    indexed = passages[len(passages) // 2]
+    inputs: dict[str, Any] = {**sizes, "asked of an index of": indexed, "questions of all test sets": asked}
+    report, curves = Report("growth", inputs), []
     with TemporaryDirectory() as name:
         folder = Path(name)
         report.differences["known figures against score, evaluate, tables"] = largest_difference(folder, 300)
-        sizes = {"passages": passages, "questions": questions}
-        curves = [grow(folder, stage, sizes[unit], passages[0]) for stage, unit in STAGES.items()]
+        for stage, unit in STAGES.items():
+            curves += grow(folder, stage, sizes[unit], indexed)
+            for curve in curves[-2:]:
+                print(f"{curve.stage}: {curve.told()}", file=sys.stderr, flush=True)
         report.limits.append(_whole_test(folder, 1 if quick else repeats, asked))
-    slopes = {each.stage: each.slope for each in curves}
-    report.limits += [Limit(f"slope of {of}", "", (each,), STEEPEST) for of, each in slopes.items() if each is not None]
-    report.figures.update({each.stage: each.told() for each in curves})
+    for curve in curves:
+        if curve.exponent is not None:
+            report.limits.append(Limit(f"{curve.stage}, {curve.unit}", "exponent", (curve.exponent,), STEEPEST))
+        report.figures[f"{curve.stage}, {curve.unit}"] = curve.told()
     if out:
-        report.figures["figure"] = str(plot(curves, Path(out)))
+        report.figures["figure"] = ", ".join(map(str, plot(curves, Path(out))))
     return report
 
 
 if __name__ == "__main__":
-    main(measure, out="folder for the figure, growth.png")
+    main(measure, out="folder for the figure, growth.png and growth.svg")

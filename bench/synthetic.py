@@ -8,6 +8,7 @@ holds the rarer words of a passage that exists, so that it is found; every third
 import json
 from collections.abc import Iterator
 from functools import cache
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -77,9 +78,10 @@ def passages(count: int) -> Iterator[dict[str, str]]:
 
 
 def queries(count: int, of_passages: int) -> Iterator[str]:
-    """Eight of the rarer words of a passage among the first `of_passages`, in the order in which it has them."""
+    """Eight of the rarer words of a passage among the first `of_passages`, in their order there; no passage is
+    asked about twice before each has been once."""
     words, blocks = _words(), cache(_ranks)
-    for number in generator("bench", "queries").integers(min(of_passages, _ASKED), size=count):
+    for number in islice(cycle(generator("bench", "queries").permutation(min(of_passages, _ASKED))), count):
         ranks = blocks(int(number) // _BLOCK)[int(number) % _BLOCK]
         yield " ".join(words[ranks[ranks >= _COMMON][:8]])
 
