@@ -39,7 +39,9 @@ class Scorer:
 
         ValueError for a context without a token.
         """
-        if self.fallback or not contexts:
+        if not contexts:
+            return []
+        if self.fallback:
             return self._plain(policy, contexts, continuations)
         shared = score_shared(policy, contexts, continuations, self.pass_tokens)
         checked = self._checked(len(contexts))
@@ -69,7 +71,7 @@ class Scorer:
         return sorted(generator("scorer", self._calls).choice(rows, SAMPLE, replace=False).tolist())
 
     def _plain(self, policy: Policy, contexts: Rows, continuations: Rows) -> list[torch.Tensor]:
-        longest = max((len(c) + len(rest) for c, rest in zip(contexts, continuations, strict=True)), default=1)
+        longest = max(len(context) + len(rest) for context, rest in zip(contexts, continuations, strict=True))
         return score(policy, contexts, continuations, max(1, self.pass_tokens // max(longest, 1)))
 
 

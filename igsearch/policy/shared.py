@@ -119,13 +119,15 @@ class _Waiting:
 
 
 def _passes(waiting: Sequence[_Waiting], budget: int) -> Iterator[list[_Waiting]]:
-    """Split into passes of similar rows: at most `budget` padded tokens read, SEEN_PER_READ times as many seen."""
+    """Split into passes of similar rows: at most `budget` padded tokens read, SEEN_PER_READ times as many seen, and
+    less than half of any row padding."""
     chunk: list[_Waiting] = []
     longest = reach = 0
     for each in sorted(waiting, key=lambda one: (-one.length, -one.branch.start)):
+        alike = 2 * each.length > longest  # the few tokens of an answer would else be padded to documents
         longest, reach = max(longest, each.length), max(reach, each.branch.start + each.length)
         rows = len(chunk) + 1
-        if chunk and (rows * longest > budget or rows * reach > SEEN_PER_READ * budget):
+        if chunk and (rows * longest > budget or rows * reach > SEEN_PER_READ * budget or not alike):
             yield chunk
             chunk, longest, reach = [], each.length, each.branch.start + each.length
         chunk.append(each)
@@ -178,7 +180,7 @@ class _Reader:
         layers = [_PathLayer(positions_RT, pair) for pair in self._of(chunk, beginnings)]
         logits_RMV = model(
             input_ids=ids_RT,
-            attention_mask=None if beginnings is None else _visible(positions_RT),
+            attention_mask=None if beginnings is None else _visible(positions_RT, self.policy.model.dtype),
             position_ids=positions_RT,
             past_key_values=Cache(layers=list(layers)),
             use_cache=True,
@@ -196,10 +198,13 @@ class _Reader:
             yield keys[:, :, :longest][slots], values[:, :, :longest][slots]
 
 
-def _visible(positions_RT: torch.Tensor) -> torch.Tensor:
-    """(R, 1, T, K) bool: slots up to the own position."""
+def _visible(positions_RT: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """(R, 1, T, K) additive: 0 on slots up to the own position, the smallest number beyond. Not bool, which each layer
+    would turn into this."""
     slots_K = torch.arange(int(positions_RT.max()) + 1, device=positions_RT.device)
-    return (slots_K <= positions_RT[:, :, None])[:, None]
+    hidden_RTK = slots_K > positions_RT[:, :, None]
+    mask_RTK = torch.zeros(hidden_RTK.shape, dtype=dtype, device=hidden_RTK.device)
+    return mask_RTK.masked_fill_(hidden_RTK, torch.finfo(dtype).min)[:, None]
 
 
 @torch.no_grad()
