@@ -10,8 +10,8 @@ which is the interpreter, its imports and, for index and retrieve, the Java mach
 squares, of the logarithm of what is beyond it over the logarithm of the size: 1 is linear, 0 constant, and a stage is
 OK up to STEEPEST. Below 1 some of what is beyond is taken once, too (Java compiles its code and fills its heap, Lucene
 its buffer, a row group its 8,192 records), so the exponent from the last size but one to the last, where that weighs
-least, is told beside it. Sizes that take next to nothing are left out; where fewer than two are left, there is no
-exponent.
+least, is told beside it. Figures are medians of ROUNDS runs. Sizes that take next to nothing are left out; where fewer
+than two are left, there is no exponent.
 
 Before that, score, evaluation and tables have to agree on figures that are known.
 """
@@ -21,6 +21,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ QUESTIONS = (1_000, 2_500, 7_000, 20_000, 50_000)
 QUICK_PASSAGES, QUICK_QUESTIONS = (2_000, 6_000, 20_000), (200, 700, 2_000)
 ASKED_FROM_MORE, ABOUT = 1_000, 2_000  # questions on the passages that even the smallest index holds
 TEST_QUESTIONS, SECONDS = 51_713, 10.0
+ROUNDS, LONG = 3, 20.0  # medians of so many runs, but of one where it takes more CPU seconds
 STEEPEST = 1.1  # what a linear stage may come to by the noise of a shared machine
 TELLING = {"CPU seconds": 0.1, "MiB": 4.0}
 """What a size has to take beyond the constant part to tell anything."""
@@ -120,18 +122,25 @@ def _prepared(folder: Path, stage: str, size: int, passages: int) -> tuple[str |
     return (at,)
 
 
+def _rounds(function: str, *arguments: str | Path) -> list[Used]:
+    """ROUNDS runs on the same input; one where it takes long, and so tells enough."""
+    used = [run(function, *arguments)]
+    return used + [run(function, *arguments) for _ in range(ROUNDS - 1) if used[0].cpu < LONG]
+
+
 def grow(folder: Path, stage: str, sizes: Sequence[int], passages: int) -> list[Curve]:
     """Run a stage at each size: its seconds and its peak memory. Questions are asked of an index of `passages`."""
     name = stage.split(" ", 1)[0]
-    nothing, *used = [run(name, *_prepared(folder, stage, size, passages)) for size in (1, *sizes)]
+    rounds = [_rounds(name, *_prepared(folder, stage, size, passages)) for size in (1, *sizes)]
     figures: dict[str, Callable[[Used], float]] = {
         "CPU seconds": lambda each: each.cpu,
         "MiB": lambda each: each.peak or math.nan,
     }
-    return [
-        Curve(stage, unit, of(nothing), tuple(sizes), tuple(of(each) - of(nothing) for each in used))
-        for unit, of in figures.items()
-    ]
+    curves = []
+    for unit, of in figures.items():
+        nothing, *medians = [median(map(of, each)) for each in rounds]
+        curves.append(Curve(stage, unit, nothing, tuple(sizes), tuple(value - nothing for value in medians)))
+    return curves
 
 
 def largest_difference(folder: Path, count: int) -> float:
