@@ -13,6 +13,8 @@ from training_runs import QUESTIONS, Train, settings
 
 from igsearch.policy.base import Policy
 from igsearch.training import step, trainer
+from igsearch.training.arguments import arguments
+from igsearch.training.monitor import Monitor
 from igsearch.training.schedule import method_of_step, questions_of_step
 
 EXACT = 1e-5
@@ -69,7 +71,6 @@ def test_rival_methods_train_as_the_oracle_does(train: Train, method: str) -> No
 )
 def test_the_oracle_notices(train: Train, monkeypatch: pytest.MonkeyPatch, setting: str, value: object) -> None:
     """A setting of TRL that is not ours must show, be it in the loss or only in the gradient."""
-    arguments = trainer.arguments
 
     def other(*given: Any, **named: Any) -> Any:
         changed = arguments(*given, **named)
@@ -118,10 +119,10 @@ def gradients(train: Train, monkeypatch: pytest.MonkeyPatch) -> Callable[..., li
     """The clipped gradients of one step, update by update and parameter by parameter."""
     seen: list[torch.Tensor] = []
 
-    def look(monitor: trainer.Monitor, *_: Any, **__: Any) -> None:
+    def look(monitor: Monitor, *_: Any, **__: Any) -> None:
         seen.extend(parameter.grad.clone() for parameter in monitor.run.policy.model.parameters())
 
-    monkeypatch.setattr(trainer.Monitor, "on_pre_optimizer_step", look)
+    monkeypatch.setattr(Monitor, "on_pre_optimizer_step", look)
 
     def run(**changes: Any) -> list[torch.Tensor]:
         seen.clear()
