@@ -131,10 +131,10 @@ def cpu_seconds(work: Way) -> float:
 
 
 def paired(
-    ways: Mapping[str, Way], repeats: int, seconds_of: Callable[[Way], float] = cpu_seconds, warm_up: int = 1
-) -> dict[str, list[float]]:
+    ways: Mapping[str, Way], repeats: int, seconds_of: Callable[[Way], Any] = cpu_seconds, warm_up: int = 1
+) -> dict[str, list[Any]]:
     """`seconds_of` each way in each of `repeats` rounds, after `warm_up` rounds that do not count. The order turns."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    seconds: dict[str, list[Any]] = {name: [] for name in ways}
     order = list(ways)
     for number in range(warm_up + repeats):
         for name in order:
