@@ -7,6 +7,8 @@ JOBS ?= 2
 PREFECT_PORT ?= 4200
 MLFLOW_PORT ?= 5000
 
+ROWS ?= scorer overhead draws rollout training_step retrieval startup
+
 export PREFECT_PORT MLFLOW_PORT
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
@@ -23,7 +25,7 @@ STAMP := $(VENV)/.igsearch
 RUN := PATH="$(abspath $(BIN)):$$PATH" PYTHONPATH="$(CURDIR)$${PYTHONPATH:+:$$PYTHONPATH}"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data benchmark benchmark-all repro test lint up down clean
+.PHONY: help setup data benchmark benchmark-all repro test bench lint up down clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 22
@@ -54,6 +56,10 @@ repro: data ## the same through DVC
 
 test: setup ## the whole test suite
 	@$(RUN) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(TESTS)
+
+bench: benchmark ## CPU seconds against the usual way of doing it, row by row, into results/bench/ (idle machine, half an hour)
+	@for row in $(ROWS); do $(RUN) $(BIN)/python bench/$$row.py --results results/bench || exit; done
+	@$(RUN) $(BIN)/python bench/growth.py --results results/bench --out results/bench
 
 lint: setup ## ruff, mypy, import contracts
 	@$(RUN) $(BIN)/ruff check

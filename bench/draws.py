@@ -1,20 +1,20 @@
 """How many counterfactual draws information gain needs: the error of N draws, of stopping early, and what each costs.
 
-The rollouts are those of one training step of the project's benchmark (`make benchmark` first): its warm start, or the
-policy named with --policy, on its first training questions over its index. Their gains are measured with 64 draws for
-each step, and again with fewer: N of them, or at most N, fewer where the standard error of their mean is small enough
-(`information_gain.standard_error`). What is asked: how far the gain is from that of 64 draws (root mean square, nats),
-what share of it that is of the gains' own standard deviation, for how many steps the stabilised bonus differs by more
-than 0.1, how many draws were made, and the CPU seconds. The draws are the first of the 64, which flatters every row
-alike: with 8 of 64 the two means have an eighth of their draws in common.
+The rollouts are those of the project's benchmark (`make benchmark` first), for as many questions as four training steps
+have: of its warm start, and of a policy trained from it, on training questions over its index. Their gains are measured
+with 64 draws for each step, and again with fewer: N of them, or at most N, fewer where the standard error of their mean
+is small enough (`information_gain.standard_error`). What is asked: how far the gain is from that of 64 draws (root mean
+square, nats), what share of the gains' own standard deviation that is, for how many steps the stabilised bonus differs
+by more than 0.1, how many draws were made, and the CPU seconds. The draws are the first of the 64, which flatters every
+setting: with 8 of 64 the two means have an eighth of their draws in common.
 """
 
-import argparse
 import statistics
 from functools import partial
 from pathlib import Path
 
-from harness import cpu_seconds
+import torch
+from harness import Report, cpu_seconds, main
 
 from igsearch.benchmarks.prepare import read_split
 from igsearch.config import Config, PolicyConfig, load
@@ -53,15 +53,10 @@ def measured(gains: list[list[StepGain | None]]) -> list[StepGain]:
     return [gain for row in gains for gain in row if gain is not None]
 
 
-def main() -> None:
-    """Print one line per setting."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--policy", default="artifacts/warm_start")
-    parser.add_argument("--questions", type=int, default=12)
-    arguments = parser.parse_args()
-    config = load()
-    policy = load_policy(PolicyConfig(name=arguments.policy))
-    episodes = episodes_of(config, policy, arguments.questions)
+def compare(name: str, config: Config, questions: int, report: Report) -> None:
+    """Add one policy to the report."""
+    policy = load_policy(PolicyConfig(name=name))
+    episodes = episodes_of(config, policy, questions)
     method = config.method("ig_search")
     plain = method.information_gain or InformationGainConfig()
 
@@ -72,8 +67,10 @@ def main() -> None:
     exact = gains(MOST, None)
     spread = statistics.stdev(each.gain for each in exact)
     single = statistics.fmean(statistics.stdev(each.random) for each in exact)
-    print(f"{arguments.policy}: {len(episodes)} rollouts, {len(exact)} steps")
-    print(f"standard deviation of the gain over steps {spread:.2f} nats, of one draw within a step {single:.2f}")
+    report.figures[name] = (
+        f"{len(episodes)} rollouts, {len(exact)} steps; standard deviation of the gain over steps {spread:.2f} nats, "
+        f"of one draw within a step {single:.2f}"
+    )
     for draws, error in SETTINGS:
         found = gains(draws, error)
         apart = statistics.fmean((a.gain - b.gain) ** 2 for a, b in zip(found, exact, strict=True)) ** 0.5
@@ -82,14 +79,25 @@ def main() -> None:
             for a, b in zip(found, exact, strict=True)
         ]
         made = statistics.fmean(len(each.random) for each in found)
-        seconds = cpu_seconds(partial(gains, draws, error))
+        seconds = statistics.median(cpu_seconds(partial(gains, draws, error)) for _ in range(3))
         off = statistics.fmean(each > 0.1 for each in bonuses)
-        name = f"N {draws:2}{'' if error is None else f', standard error {error}'}"
-        print(
-            f"{name}: {made:.1f} draws, error {apart:.3f} nats ({apart / spread:.0%} of the spread), "
-            f"bonus off by > 0.1 in {off:.0%}, {seconds:.2f} CPU s"
+        setting = f"N {draws}{'' if error is None else f', standard error {error}'}"
+        report.figures[f"{name}, {setting}"] = (
+            f"{made:.1f} draws, error {apart:.3f} nats ({apart / spread:.0%} of the spread), bonus off by > 0.1 in "
+            f"{off:.0%}, {seconds:.2f} CPU s"
         )
 
 
+def row(quick: bool, repeats: int) -> Report:
+    """The warm start, and the policy that `ig_search` makes of it."""
+    torch.set_num_threads(1)
+    config = load()
+    questions = 4 if quick else 4 * config.train.prompts_per_step
+    report = Report("draws", {"benchmark": f"{config.profile}, {questions} questions by {config.train.group_size}"})
+    for name in ("artifacts/warm_start", "artifacts/train/ig_search-0/policy")[: 1 if quick else 2]:
+        compare(name, config, questions, report)
+    return report
+
+
 if __name__ == "__main__":
-    main()
+    main(row)

@@ -18,8 +18,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
+from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
+
+from igsearch.provenance import write_text
 
 Way = Callable[[], Any]
 PACKAGES = ("torch", "transformers", "trl", "pyserini", "numpy")
@@ -216,10 +219,11 @@ def ratio(
 
 
 def main(row: Callable[..., Report], **options: str) -> None:
-    """The command line of a row: `--json`, `--quick` for a smaller input, `--repeats`. The row is called with `quick`
-    and `repeats`, and with the values of its own `options`, which are given by name with their help."""
+    """The command line of a row: `--json`, `--results`, `--quick` for a smaller input, `--repeats`. The row is called
+    with `quick` and `repeats`, and with the values of its own `options`, which are given by name with their help."""
     parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--results", type=Path, default=None, help="a folder that keeps the report as <row>.json")
     parser.add_argument("--quick", action="store_true", help="a smaller input and fewer rounds")
     parser.add_argument("--repeats", type=int, default=None, help="paired rounds (default 5, with --quick 2)")
     for name, text in options.items():
@@ -227,4 +231,7 @@ def main(row: Callable[..., Report], **options: str) -> None:
     given = parser.parse_args()
     own = {name: getattr(given, name) for name in options}
     report = row(given.quick, given.repeats or (2 if given.quick else 5), **own)
-    print(json.dumps(report.as_json(), indent=1) if given.json else report.text())
+    text = json.dumps(report.as_json(), indent=1)
+    if given.results:
+        write_text(given.results / f"{report.row}.json", text + "\n")
+    print(text if given.json else report.text())
