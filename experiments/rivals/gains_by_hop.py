@@ -43,7 +43,7 @@ def credits(
     """By name, what each search of each episode is credited with; None where it was not measured."""
     scaffold, unsolved = STYLES[config.rollout.prompt].forced_answer, [0.0] * len(episodes)  # so that all are scored
     for name in ("igpo", "ig_search", "ig_search_shared"):
-        method = config.method(name)
+        method = config.method(name).model_copy(update={"novelty_gate": False})  # behind one nothing is measured
         signals = measure(policy, episodes, method, KEY, unsolved, scaffold)
         if method.igpo:
             beliefs = [each.beliefs for each in signals]
