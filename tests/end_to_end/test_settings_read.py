@@ -20,8 +20,11 @@ HARMLESS = {
     "data.questions",
     "data.synthetic",  # labels, and where the data lie
     "profile",  # a label in MLflow
+    "retrieval.attempts",  # with timeout_s: when a search is given up, which results tell (`retriever_failed`)
+    "retrieval.cache_size",
     "retrieval.heap",
     "retrieval.threads",
+    "retrieval.timeout_s",
     "train.steps",  # the step at which MLflow notes an evaluation
 }
 
