@@ -43,7 +43,7 @@ def test_a_run_that_fell_back_to_plain_rows_keeps_to_them_when_resumed(
         strict.setattr(scorer, "_ROUNDING", {torch.float32: -1.0})
         with pytest.warns(RuntimeWarning, match="goes on with plain rows"):
             whole = train(work="whole", **settings)
-        with pytest.warns(RuntimeWarning), pytest.raises(KeyboardInterrupt):  # noqa: PT031
+        with pytest.warns(RuntimeWarning), pytest.raises(KeyboardInterrupt):
             train(work="broken", stop_at=3, **settings)
     resumed = train(work="broken", resume=True, **settings)
     assert_the_same(whole, resumed)
