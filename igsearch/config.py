@@ -158,6 +158,14 @@ class EvaluationConfig(Frozen):
     max_answer_tokens: PositiveInt = Field(32, description="for `direct` and `rag`")
 
 
+class ExamineConfig(Frozen):
+    """Rollouts that are kept for looking at, token by token: of the first seed of each method that learns from them."""
+
+    questions: PositiveInt = Field(
+        24, description="test questions, evenly over the benchmarks; a group of rollouts each"
+    )
+
+
 class BenchmarkConfig(Frozen):
     """The full benchmark: methods x seeds."""
 
@@ -182,6 +190,7 @@ class Config(Frozen):
     train: TrainConfig = TrainConfig()
     methods: dict[str, CreditConfig] = METHODS
     evaluation: EvaluationConfig = EvaluationConfig()
+    examine: ExamineConfig = ExamineConfig()
     benchmark: BenchmarkConfig = BenchmarkConfig()
 
     def method(self, name: str) -> CreditConfig:

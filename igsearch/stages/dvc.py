@@ -18,7 +18,7 @@ from igsearch.config import PARAMS, Config, load, profiles
 from igsearch.credit import outside
 from igsearch.provenance import write_text
 from igsearch.stages.layout import EXPERIMENTS, experiments
-from igsearch.stages.table import STAGES, Stage, of_every_run, reads
+from igsearch.stages.table import STAGES, Stage, examined_methods, of_every_run, reads
 
 HEADER = "# Made by `python -m igsearch.stages.dvc` from igsearch/stages/table.py: change that, then run it again.\n"
 FILE = Path("dvc.yaml")
@@ -96,8 +96,16 @@ def _outputs(stage: Stage, config: Config) -> dict[str, list[Any]]:
     return kinds
 
 
+def _matrix(stage: Stage, config: Config) -> dict[str, Any]:
+    if stage.matrix == "runs":
+        return {"method": "${benchmark.methods}", "seed": "${benchmark.seeds}"}
+    examined = list(examined_methods(config))
+    everyone = examined == list(config.benchmark.methods)
+    return {"method": "${benchmark.methods}" if everyone else examined, "seed": ["${benchmark.seeds[0]}"]}
+
+
 def _entry(stage: Stage, config: Config, folder: Path) -> dict[str, Any]:
-    matrix = {"matrix": {"method": "${benchmark.methods}", "seed": "${benchmark.seeds}"}} if stage.matrix else {}
+    matrix = {"matrix": _matrix(stage, config)} if stage.matrix else {}
     params = {"params": _fill(stage, stage.config)} if stage.config else {}
     command = _fill(stage, (f"python -m igsearch {stage.command}",))[0]
     if folder.parts:

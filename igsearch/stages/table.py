@@ -6,6 +6,7 @@ against the imports of the code. Braces stand for what a job adds: `{method}`, `
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from igsearch.config import Config
 from igsearch.errors import UserError, nearest
@@ -30,7 +31,8 @@ class Stage:
 
     function: the module below stages/ whose `run` does the work. config: dotted keys. modules: files and folders below
     igsearch/. inputs, outputs: names that a Layout resolves (see `reads`); of `every_run` there is one input for each
-    run of the benchmark. matrix: one job per method and seed.
+    run of the benchmark, of `every_examined` one for each of `examined`. matrix: one job per method and seed of the
+    benchmark ("runs"), or of those of its runs that are examined.
     """
 
     name: str
@@ -41,7 +43,8 @@ class Stage:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     every_run: tuple[str, ...] = ()
-    matrix: bool = False
+    every_examined: tuple[str, ...] = ()
+    matrix: Literal["", "runs", "examined"] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,14 @@ _CONTRACT = (  # the prompts that a contract names stand in the modules that ans
 _RETRIEVAL = ("retrieval.k", "retrieval.k1", "retrieval.b")
 _OF_THE_METHOD = tuple(f"methods.{{method}}.{key}" for key in ("attempts", "attempt_turns", "group_size", "inference"))
 _ANSWERING = ("evaluation", "rollout", *_RETRIEVAL, "policy.dtype", "data.evaluate", "data.limit", "data.synthetic")
+_SIGNALS = (
+    "credit",
+    "policy/score.py",
+    "policy/scorer.py",
+    "policy/shared.py",
+    *(f"rewards/{name}.py" for name in ("belief", "contexts", "evidence", "information_gain")),
+    *(f"rewards/{name}.py" for name in ("likelihood", "signals", "stepsearch")),
+)
 _EVALUATE = Stage(
     name="evaluate",
     function="evaluate",
@@ -113,7 +124,7 @@ _EVALUATE = Stage(
     ),
     inputs=(PREPARED, INDEX, "artifacts/train/{run}/policy"),
     outputs=("artifacts/evaluate/{run}",),
-    matrix=True,
+    matrix="runs",
 )
 
 STAGES = {
@@ -169,14 +180,8 @@ STAGES = {
             config=("methods.{method}", "train", "rollout", "evaluation.max_answer_tokens", *_RETRIEVAL, "data.train"),
             modules=(
                 *_ROLLOUT,
-                "credit",
+                *_SIGNALS,
                 "inference",
-                "policy/score.py",
-                "policy/scorer.py",
-                "policy/shared.py",
-                "retrieval/hits.py",
-                *(f"rewards/{name}.py" for name in ("belief", "contexts", "evidence", "information_gain")),
-                *(f"rewards/{name}.py" for name in ("likelihood", "signals", "stepsearch")),
                 "retrieval/hits.py",
                 "evaluation/measures.py",
                 *(f"training/{name}.py" for name in _TRAINING),
@@ -184,7 +189,7 @@ STAGES = {
             ),
             inputs=(PREPARED, INDEX, "artifacts/warm_start"),
             outputs=("artifacts/train/{run}",),
-            matrix=True,
+            matrix="runs",
         ),
         _EVALUATE,
         replace(
@@ -194,7 +199,26 @@ STAGES = {
             config=_ANSWERING,
             inputs=(PREPARED, INDEX, "artifacts/warm_start"),
             outputs=("artifacts/evaluate/warm_start",),
-            matrix=False,
+            matrix="",
+        ),
+        Stage(
+            name="examine",
+            function="examine",
+            command="examine {run}",
+            config=(
+                *("methods.{method}", "methods.ig_search.information_gain", "examine", "train.group_size", "rollout"),
+                *("policy.dtype", *_RETRIEVAL, "data.evaluate", "data.synthetic"),
+            ),
+            modules=(
+                *_ROLLOUT,
+                *_SIGNALS,
+                "retrieval/hits.py",
+                *(f"training/{name}.py" for name in ("batch", "replay", "schedule")),
+                "stages/examine.py",
+            ),
+            inputs=(PREPARED, INDEX, "artifacts/warm_start", "artifacts/train/{run}/policy"),
+            outputs=("artifacts/examine/{run}",),
+            matrix="examined",
         ),
         Stage(
             name="tables",
@@ -215,6 +239,7 @@ STAGES = {
             ),
             inputs=("artifacts/evaluate/warm_start",),
             every_run=("artifacts/evaluate/{run}", "artifacts/train/{run}/metrics.jsonl"),
+            every_examined=("artifacts/examine/{run}",),
             outputs=("results/tables", "results/plots", "results/metrics.json"),
         ),
     )
@@ -228,13 +253,24 @@ def runs(config: Config) -> list[Job]:
     ]
 
 
+def examined_methods(config: Config) -> tuple[str, ...]:
+    """The methods of the benchmark whose rollouts are examined: those that learn from groups of rollouts."""
+    return tuple(name for name in config.benchmark.methods if not config.method(name).fine_tune)
+
+
+def examined(config: Config) -> list[Job]:
+    """The examinations of the benchmark: of the first seed of each such method."""
+    return [Job(STAGES["examine"], method, config.benchmark.seeds[0]) for method in examined_methods(config)]
+
+
 def benchmark(config: Config) -> list[Job]:
     """All jobs of the benchmark; each comes after those it needs."""
     trained = runs(config)
     world = [Job(STAGES["world"])] if config.data.synthetic else []
     shared = [Job(STAGES[name]) for name in ("index", "prepare", "warm_start")]
     evaluated = [Job(STAGES["evaluate"], job.method, job.seed) for job in trained]
-    return [*world, *shared, *trained, Job(STAGES["evaluate_warm_start"]), *evaluated, Job(STAGES["tables"])]
+    answered = [Job(STAGES["evaluate_warm_start"]), *evaluated]
+    return [*world, *shared, *trained, *answered, *examined(config), Job(STAGES["tables"])]
 
 
 def reads(stage: Stage, config: Config) -> tuple[str, ...]:
@@ -248,8 +284,10 @@ def reads(stage: Stage, config: Config) -> tuple[str, ...]:
 
 
 def of_every_run(stage: Stage, config: Config) -> tuple[str, ...]:
-    """What a stage reads of each run of the benchmark."""
-    return tuple(name for run in runs(config) for name in run.fill(stage.every_run))
+    """What a stage reads of each run of the benchmark, and of those that are examined."""
+    of_runs = (name for run in runs(config) for name in run.fill(stage.every_run))
+    of_examined = (name for run in examined(config) for name in run.fill(stage.every_examined))
+    return (*of_runs, *of_examined)
 
 
 def inputs(job: Job, config: Config) -> tuple[str, ...]:
@@ -280,11 +318,14 @@ def foundations(job: Job, config: Config) -> list[Job]:
 
 def evaluation(run: str, config: Config) -> Job:
     """The evaluation of a run such as `grpo-0`, or of `warm_start`. UserError for any other name."""
-    if run == WARM_START:
-        return Job(STAGES["evaluate_warm_start"])
+    return Job(STAGES["evaluate_warm_start"]) if run == WARM_START else of_run("evaluate", run, config)
+
+
+def of_run(stage: str, run: str, config: Config) -> Job:
+    """The job of a stage for a run such as `grpo-0`. UserError for any other name."""
     method, _, seed = run.rpartition("-")
     if not seed.isdecimal():
         choices = [WARM_START, *(job.run for job in runs(config))]
         raise UserError(f"unknown run {run!r} {nearest(run, choices)}; write it as method-seed")
     config.method(method)
-    return Job(STAGES["evaluate"], method, int(seed))
+    return Job(STAGES[stage], method, int(seed))
