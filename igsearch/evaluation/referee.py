@@ -1,0 +1,240 @@
+"""What a difference between two methods is worth: its interval, its p value, and a verdict that may be a tie.
+
+Scores are one array a benchmark, shaped (S, Q): what each of S trained models (seeds) got on each of Q questions; of a
+pair of methods, the differences. A figure is a weighted sum of the benchmarks' means: of one benchmark, of all of them
+alike (macro average), or of all questions alike (micro average). Two claims are kept apart:
+
+- of these trained models: only other questions could have been drawn. Interval: stratified bootstrap over questions;
+  p: sign-flip permutation test of the questions' mean differences, within benchmarks.
+- of the methods: other seeds and other questions. Crossed random effects d_sq = mu + u_s + v_q + e_sq, variances by the
+  mean squares of the analysis of variance, Student's t with Satterthwaite's degrees of freedom; from MIN_SEEDS seeds on.
+  A bootstrap that draws three seeds anew instead covers far too seldom: docs/statistics.md has the simulation.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from igsearch.seeds import generator
+
+FloatArray = npt.NDArray[np.float64]
+Scores = Mapping[str, FloatArray]
+Weights = Mapping[str, float]
+
+MACRO, MICRO = "macro average", "micro average"
+LEVEL = 0.05
+MIN_SEEDS = 3
+"""With two seeds the t quantile of one degree of freedom is 12.7: an interval that nothing leaves."""
+RESAMPLES = 2000
+FLIPS = 9999
+TIE = "tie"
+_CELLS = 2_000_000  # of a block of random draws: 16 MB, however many questions there are
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A 95 % interval and a two-sided p value of `the figure is 0`."""
+
+    low: float
+    high: float
+    p: float
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure and what may be claimed of it. `methods` is None below MIN_SEEDS seeds or where nothing varies.
+
+    by_seed: the figure of each seed. seed_sd: its standard deviation over seeds beyond what the questions' noise
+    explains (0 where that explains all of it), None below MIN_SEEDS seeds.
+    """
+
+    mean: float
+    questions: int
+    by_seed: tuple[float, ...]
+    models: Claim
+    methods: Claim | None
+    seed_sd: float | None
+
+    @property
+    def decides(self) -> Claim:
+        """The claim on which the verdict rests: that of the methods where there is one."""
+        return self.methods or self.models
+
+
+@dataclass(frozen=True, slots=True)
+class _Squares:
+    """Mean squares of one benchmark's scores: of questions, and of what neither seed nor question explains."""
+
+    seeds: int
+    questions: int
+    of_questions: float
+    rest: float
+
+
+def macro_weights(scores: Scores) -> dict[str, float]:
+    """All benchmarks alike."""
+    return dict.fromkeys(scores, 1 / len(scores))
+
+
+def micro_weights(scores: Scores) -> dict[str, float]:
+    """All questions alike."""
+    total = sum(of.shape[1] for of in scores.values())
+    return {name: of.shape[1] / total for name, of in scores.items()}
+
+
+def averages(scores: Scores) -> dict[str, dict[str, float]]:
+    """The weights of every figure: each benchmark by itself and, with several, both averages."""
+    single = {name: {name: 1.0} for name in scores}
+    return single if len(scores) < 2 else {**single, MACRO: macro_weights(scores), MICRO: micro_weights(scores)}
+
+
+def figures_by_seed(scores: Scores, weights: Weights) -> FloatArray:
+    """The figure of each seed, (S,)."""
+    return np.sum([weight * scores[name].mean(axis=1) for name, weight in weights.items()], axis=0)
+
+
+def _squares(scores_SQ: FloatArray) -> _Squares:
+    seeds, questions = scores_SQ.shape
+    of_question_Q = scores_SQ.mean(axis=0)
+    rest_SQ = scores_SQ - of_question_Q - (scores_SQ.mean(axis=1, keepdims=True) - scores_SQ.mean())
+    rest = float((rest_SQ**2).sum()) / ((seeds - 1) * (questions - 1))
+    return _Squares(seeds, questions, seeds * float(of_question_Q.var(ddof=1)), rest)
+
+
+def seed_variance(scores: Scores, weights: Weights) -> float:
+    """Variance over seeds of a figure, were it measured on endlessly many questions; at least 2 seeds and questions.
+
+    The variance of the seeds' figures less what the seeds' noise on these questions adds to it, at least 0. In a
+    balanced layout this is the REML estimate of the mixed model (Searle, Casella and McCulloch 1992, section 4.8).
+    """
+    squares = {name: _squares(scores[name]) for name in weights}
+    noise = sum(weights[name] ** 2 * of.rest / of.questions for name, of in squares.items())
+    return max(0.0, float(figures_by_seed(scores, weights).var(ddof=1)) - noise)
+
+
+def standard_error(scores: Scores, weights: Weights) -> tuple[float, float]:
+    """Standard error of a figure over seeds and questions, and its degrees of freedom; at least 2 seeds and questions.
+
+    With D_s the seeds' figures: s²(D)/S, in which the seeds' own noise on these questions is, plus what the choice of
+    questions adds, the sum over benchmarks of w² (MS_questions - MS_rest)/(S Q), at least 0. Degrees of freedom after
+    Satterthwaite (1946): the squared sum over the sum of the squared terms, each by its own degrees of freedom.
+    """
+    seeds = len(figures_by_seed(scores, weights))
+    terms = [(float(figures_by_seed(scores, weights).var(ddof=1)) / seeds, seeds - 1)]
+    for name, weight in weights.items():
+        of = _squares(scores[name])
+        share = weight**2 / (of.seeds * of.questions)
+        terms += [
+            (share * of.of_questions, of.questions - 1),
+            (-share * of.rest, (of.questions - 1) * (of.seeds - 1)),
+        ]
+    if sum(term for term, _ in terms[1:]) <= 0:
+        terms = terms[:1]
+    variance = sum(term for term, _ in terms)
+    return sqrt(variance), variance**2 / sum(term**2 / df for term, df in terms) if variance else 0.0
+
+
+def of_methods(scores: Scores, weights: Weights) -> Claim | None:
+    """The claim over seeds and questions; None below MIN_SEEDS seeds, with a single question, or where nothing varies.
+
+    Arithmetic leaves some 1e-17 of what is exactly equal: that is nothing as well.
+    """
+    from scipy.stats import t
+
+    if any(scores[name].shape[0] < MIN_SEEDS or scores[name].shape[1] < 2 for name in weights):
+        return None
+    mean, (error, df) = float(figures_by_seed(scores, weights).mean()), standard_error(scores, weights)
+    if error < 1e-12:
+        return None
+    half = float(t.ppf(1 - LEVEL / 2, df)) * error
+    return Claim(mean - half, mean + half, 2 * float(t.sf(abs(mean) / error, df)))
+
+
+def _blocks(rows: int, columns: int) -> Iterator[int]:
+    """How many rows to draw at a time."""
+    block = max(1, _CELLS // max(1, columns))
+    yield from (min(block, rows - start) for start in range(0, rows, block))
+
+
+def resampled_means(values_Q: FloatArray, draw: np.random.Generator, resamples: int = RESAMPLES) -> FloatArray:
+    """Means of resamples of the questions, (R,). How often each distinct value occurs in one is multinomial: the same
+    draw, without moving every question."""
+    distinct_K, counts_K = np.unique(values_Q, return_counts=True)
+    shares_K = counts_K / len(values_Q)
+    blocks = [
+        draw.multinomial(len(values_Q), shares_K, rows) @ distinct_K for rows in _blocks(resamples, len(distinct_K))
+    ]
+    return np.concatenate(blocks) / len(values_Q)
+
+
+def flipped_means(values_Q: FloatArray, draw: np.random.Generator, flips: int = FLIPS) -> FloatArray:
+    """Means with the sign of every question's value drawn anew, (R,). Of n questions with one size of value the number
+    of plus signs is binomial: the same draw, without moving every question."""
+    sizes_K, counts_K = np.unique(np.abs(values_Q[values_Q != 0]), return_counts=True)
+    blocks = [
+        (2 * draw.binomial(counts_K, 0.5, (rows, len(sizes_K))) - counts_K) @ sizes_K
+        for rows in _blocks(flips, len(sizes_K))
+    ]
+    return np.concatenate(blocks) / len(values_Q)
+
+
+def sign_flip_p(observed: float, flipped_R: FloatArray) -> float:
+    """Two-sided p value of a permutation test: the observed figure counts as one of the permutations, so that no p is
+    0 (Phipson and Smyth 2010)."""
+    return (1 + int((np.abs(flipped_R) >= abs(observed) - 1e-12).sum())) / (1 + len(flipped_R))
+
+
+def _weighted(means: Mapping[str, FloatArray], weights: Weights) -> FloatArray:
+    return np.sum([weight * means[name] for name, weight in weights.items()], axis=0)
+
+
+def estimates(scores: Scores, key: str = "", flips: int = FLIPS) -> dict[str, Estimate]:
+    """Every figure of `averages`, by name. The draws are keyed by `key` and the benchmark, and shared by the figures.
+
+    scores: (S, Q) by benchmark, all of the same S >= 1 seeds, each of at least one question.
+    """
+    of_questions = {name: of.mean(axis=0) for name, of in scores.items()}
+    resampled = {
+        name: resampled_means(values, generator("bootstrap", key, name)) for name, values in of_questions.items()
+    }
+    flipped = {
+        name: flipped_means(values, generator("sign flips", key, name), flips) for name, values in of_questions.items()
+    }
+    found = {}
+    for figure, weights in averages(scores).items():
+        by_seed = figures_by_seed(scores, weights)
+        low, high = np.quantile(_weighted(resampled, weights), [LEVEL / 2, 1 - LEVEL / 2])
+        p = sign_flip_p(float(by_seed.mean()), _weighted(flipped, weights))
+        enough = all(scores[name].shape[0] >= MIN_SEEDS and scores[name].shape[1] > 1 for name in weights)
+        found[figure] = Estimate(
+            mean=fmean(by_seed.tolist()),
+            questions=sum(scores[name].shape[1] for name in weights),
+            by_seed=tuple(by_seed.tolist()),
+            models=Claim(float(low), float(high), p),
+            methods=of_methods(scores, weights),
+            seed_sd=sqrt(seed_variance(scores, weights)) if enough else None,
+        )
+    return found
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p values adjusted for how many stand in one table (Holm 1979), in the given order: the chance that any of the
+    true null hypotheses among them falls below LEVEL is at most LEVEL, however they depend on each other."""
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    for rank, i in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        adjusted[i] = largest
+    return adjusted
+
+
+def verdict(mean: float, adjusted_p: float, more: Any, less: Any) -> Any:
+    """`more` where the figure is supported above 0, `less` where below, TIE where it is not supported."""
+    if adjusted_p >= LEVEL or mean == 0:
+        return TIE
+    return more if mean > 0 else less
