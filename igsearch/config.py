@@ -162,8 +162,9 @@ class ExamineConfig(Frozen):
     """Rollouts that are kept for looking at, token by token: of the first seed of each method that learns from them."""
 
     questions: PositiveInt = Field(
-        24, description="test questions, evenly over the benchmarks; a group of rollouts each"
+        24, description="test questions, evenly over the benchmarks; of each a group of rollouts"
     )
+    more: tuple[str, ...] = Field((), description="uids of test questions that are examined besides, such as nq/test_3")
 
 
 class BenchmarkConfig(Frozen):

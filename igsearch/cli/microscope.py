@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from igsearch.cli import show
-from igsearch.cli.options import DryRun, Profile, Sets, configuration
+from igsearch.cli.options import DryRun, Profile, Sets, configuration, existing
 from igsearch.cli.pipeline import PANEL as PIPELINE
 from igsearch.cli.pipeline import bring
 
 if TYPE_CHECKING:
     from igsearch.config import Config
+    from igsearch.records import Hit
     from igsearch.stages.table import Job
+    from igsearch.training.whatif import WhatIf
 
 PANEL = "Looking closer"
 Rows = list[dict[str, Any]]
@@ -34,6 +36,49 @@ def _examination(run: str, profile: str | None, sets: list[str] | None, *more: s
 
     config = configuration(profile, sets, *more)
     return config, of_run("examine", run, config)
+
+
+def microscope(
+    run: Annotated[str, typer.Argument(help="A trained run, such as ig_search-0.", metavar="RUN")],
+    against: Annotated[
+        str | None, typer.Option(help="Another run, shown beside it question by question.", metavar="RUN")
+    ] = None,
+    question: Annotated[
+        str | None, typer.Option(help="Only this test question, such as musique/test_3.", metavar="ID")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The page; by default RUN.html.", metavar="FILE")] = None,
+    profile: Profile = None,
+    sets: Sets = None,
+) -> None:
+    """Write one HTML page of rollouts token by token: what each token earned, and each search's information gain.
+
+    The run's policy makes groups of rollouts on test questions first, where that has not been done. The page needs no
+    network and no server.
+    """
+    from igsearch.reporting.microscope import write
+
+    more = [] if question is None else [_more(run, profile, sets, question)]
+    about, rows = _examined(run, profile, sets, *more)
+    other = None if against is None else _examined(against, profile, sets, *more)
+    if question is not None:
+        rows = [row for row in rows if row["uid"] == question]
+        other = other and (other[0], [row for row in other[1] if row["uid"] == question])
+    path = out or Path(f"{run}.html" if against is None else f"{run}-and-{against}.html")
+    write(path, about, rows, other)
+    show.say(f"{path}: {len(rows)} rollouts of {len({row['uid'] for row in rows})} questions; open it in a browser")
+
+
+def _more(run: str, profile: str | None, sets: list[str] | None, uid: str) -> str:
+    """The setting that has `uid` examined too; nothing changes where it is among the questions anyway."""
+    import json
+
+    config, job = _examination(run, profile, sets)
+    from igsearch.stages import layout
+
+    drawn = layout.of(config).at(job.fill(job.stage.outputs)[0]) / "rollouts.jsonl"
+    known = drawn.exists() and any(f'"uid": {json.dumps(uid)}' in line for line in drawn.open(encoding="utf-8"))
+    more = [*config.examine.more, *([] if known else [uid])]
+    return f"examine.more={json.dumps(more)}"
 
 
 def _examined(run: str, profile: str | None, sets: list[str] | None, *more: str) -> tuple[dict[str, Any], Rows]:
@@ -63,6 +108,100 @@ def _greedy(folder: Path, rows: Rows) -> dict[str, Any]:
     return {record.uid: {"em": record.em, "prediction": record.prediction} for record in records}
 
 
+def whatif(
+    run: Annotated[str, typer.Argument(help="A trained run, such as ig_search-0.", metavar="RUN")],
+    episode: Annotated[str, typer.Option(help="A rollout as the microscope names it: nq/test_3#5.", metavar="ID")],
+    step: Annotated[int, typer.Option(help="Which of its searches, from 1.", metavar="N")] = 1,
+    query: Annotated[str | None, typer.Option(help="Another query; its documents are looked up.")] = None,
+    documents: Annotated[
+        Path | None,
+        typer.Option(help="Other documents: JSONL of passages, or a text that is taken as one.", metavar="FILE"),
+    ] = None,
+    profile: Profile = None,
+    sets: Sets = None,
+) -> None:
+    """Measure the information gain that a search would have had with another query or other documents."""
+    from igsearch.errors import UserError, nearest
+
+    if query is None and documents is None:
+        raise UserError("what if what? Give another --query, other --documents, or both")
+    about, rows = _examined(run, profile, sets)
+    names = [row["id"] for row in rows]
+    if episode not in names:
+        raise UserError(f"unknown rollout {episode!r} {nearest(episode, names)}")
+    row = rows[names.index(episode)]
+    if not 1 <= step <= len(row["steps"]):
+        raise UserError(f"{episode} has {len(row['steps'])} searches: --step {step} is none of them")
+    config, job = _examination(run, profile, sets)
+    _print_whatif(row, step - 1, _what_if(config, job, about, rows, names.index(episode), step - 1, query, documents))
+
+
+def _what_if(
+    config: "Config",
+    job: "Job",
+    about: dict[str, Any],
+    rows: Rows,
+    row: int,
+    step: int,
+    query: str | None,
+    documents: Path | None,
+) -> "WhatIf":
+    """Load policy and index, look up or read the documents, and measure."""
+    from igsearch.stages import inputs, layout
+    from igsearch.stages.examine import key_of
+    from igsearch.stages.rule import Context, Plan
+    from igsearch.training.replay import episode_of
+    from igsearch.training.whatif import what_if
+
+    context = Context(Plan(job, layout.of(config)), show.say, lambda *_: None)
+    if documents is not None:
+        hits = _passages(existing(documents, "documents"))
+    else:
+        hits = inputs.retriever(context).search([str(query)], config.retrieval.k)[0]
+    settings = config.method(about["gain_settings"]).information_gain
+    assert settings is not None
+    reader = "artifacts/warm_start" if settings.scorer == "start" else about["policy"]
+    rollouts = [episode_of(each) for each in rows]
+    policy, own = inputs.policy(context, reader), config.for_method(job.method)
+    return what_if(policy, rollouts, row, step, query, hits, own.rollout, settings, key_of(int(job.seed or 0)))
+
+
+def _passages(path: Path) -> "list[Hit]":
+    from igsearch.corpus import read_passages
+    from igsearch.records import Hit, Passage
+
+    if path.suffix == ".jsonl":
+        return [Hit(passage, 0.0) for passage in read_passages(path)]
+    return [Hit(Passage(path.name, path.stem, " ".join(path.read_text(encoding="utf-8").split())), 0.0)]
+
+
+def _print_whatif(row: dict[str, Any], step: int, found: "WhatIf") -> None:
+    from rich.console import Console
+
+    from igsearch.reporting.table import Table
+
+    measured = {"as it was": found.recorded, "without its refine": found.without_refine, "what if": found.altered}
+    cells = [
+        (name, "not scored", "", "")
+        if gain is None
+        else (name, f"{gain.gain:+.3f}", f"{gain.real:+.3f}", " ".join(f"{each:+.3f}" for each in gain.random))
+        for name, gain in measured.items()
+    ]
+    title = f"Information gain of search {step + 1} of {row['id']}, in nats per weighted answer token"
+    notes = (
+        f"{row['question']} – {' / '.join(row['answers'])}",
+        f"asked: {row['steps'][step]['query']}",
+        f"what if it had read: {found.shown}",
+        "what if: without a refine, which was written about other documents; compare it with the line above. real, "
+        "random: log-probability of the answer given the real and each counterfactual documents.",
+    )
+    console = Console()
+    console.print(Table(title, ("", "gain", "real", "random"), tuple(cells)).rich(), "")
+    console.print(*notes, sep="\n", markup=False)
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(rich_help_panel=PIPELINE)(examine)
+    app.command(rich_help_panel=PANEL)(microscope)
+    app.command(rich_help_panel=PANEL)(whatif)

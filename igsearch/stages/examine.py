@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from itertools import chain
 from typing import Any
 
-from igsearch.errors import UserError
+from igsearch.errors import UserError, nearest
 from igsearch.methods import CreditConfig, InformationGainConfig
 from igsearch.provenance import jsonl_writer, write_json
 from igsearch.records import Question
@@ -32,9 +32,15 @@ def reference_of(methods: Mapping[str, CreditConfig]) -> InformationGainConfig:
 
 
 def chosen(context: Context) -> list[Question]:
-    """The questions: of the test split, evenly over the benchmarks, the same for every run."""
-    asked = inputs.questions(context, "test", context.config.data.evaluate)
-    return validation_questions(list(chain.from_iterable(asked.values())), context.config.examine.questions)
+    """The questions: of the test split, evenly over the benchmarks, the same for every run; then those asked for."""
+    config, by_benchmark = context.config, inputs.questions(context, "test", context.config.data.evaluate)
+    asked = {question.uid: question for question in chain.from_iterable(by_benchmark.values())}
+    drawn = validation_questions(list(asked.values()), config.examine.questions)
+    for uid in config.examine.more:
+        if uid not in asked:
+            raise UserError(f"unknown test question {uid!r} {nearest(uid, asked)}")
+    uids = dict.fromkeys([*(question.uid for question in drawn), *config.examine.more])
+    return [asked[uid] for uid in uids]
 
 
 def run(context: Context) -> None:

@@ -270,12 +270,12 @@ def check_settings(jobs: Iterable[Job], config: Config) -> None:
 def lay_foundations(job: Job, layout: Layout, say: Say, progress: Progress) -> None:
     """Make what `job` rests on before any training (data, index, start policy), where it is not up to date.
 
-    Training is not started for an evaluation, but where it has the same inputs as elsewhere it is taken over.
+    Training is not started for what only looks at its policy, but taken over from where it has the same inputs.
     """
     for before in table.foundations(job, layout.config):
         if Plan(before, layout).stale():
             run(before, layout, say=say, progress=progress)
-    if job.stage.name == "evaluate" and layouts.others(layout):
+    if job.stage.name in ("evaluate", "examine") and layouts.others(layout):
         _take_over(Job(table.STAGES["train"], job.method, job.seed), layout, say)
 
 
