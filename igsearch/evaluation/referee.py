@@ -6,9 +6,9 @@ alike (macro average), or of all questions alike (micro average). Two claims are
 
 - of these trained models: only other questions could have been drawn. Interval: stratified bootstrap over questions;
   p: sign-flip permutation test of the questions' mean differences, within benchmarks.
-- of the methods: other seeds and other questions. Crossed random effects d_sq = mu + u_s + v_q + e_sq, variances by the
-  mean squares of the analysis of variance, Student's t with Satterthwaite's degrees of freedom; from MIN_SEEDS seeds on.
-  A bootstrap that draws three seeds anew instead covers far too seldom: docs/statistics.md has the simulation.
+- of the methods: other seeds and other questions. Crossed random effects d_sq = mu + u_s + v_q + e_sq, variances by
+  the mean squares of the analysis of variance, Student's t; from MIN_SEEDS seeds on. A bootstrap that draws three seeds
+  anew instead covers far too seldom: docs/statistics.md has the figures.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -67,6 +67,32 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
+class Variance:
+    """The variance of a figure in its two parts, each with the degrees of freedom of its estimate."""
+
+    over_seeds: float
+    seeds_df: float
+    over_questions: float
+    questions_df: float
+
+    @property
+    def total(self) -> float:
+        """Of the figure, over seeds and questions."""
+        return self.over_seeds + self.over_questions
+
+    def half_width(self, level: float) -> float:
+        """Of the two-sided interval of a level (.05: 95 %).
+
+        The quantile is the mean of both parts' t quantiles, weighted by the parts (Cochran and Cox 1950). It errs on
+        the safe side; Satterthwaite's single quantile does not with three seeds, see docs/statistics.md.
+        """
+        from scipy.stats import t
+
+        quantiles = t.isf(level / 2, [self.seeds_df, self.questions_df])
+        return float(quantiles @ (self.over_seeds, self.over_questions)) / sqrt(self.total)
+
+
+@dataclass(frozen=True, slots=True)
 class _Squares:
     """Mean squares of one benchmark's scores: of questions, and of what neither seed nor question explains."""
 
@@ -117,26 +143,24 @@ def seed_variance(scores: Scores, weights: Weights) -> float:
     return max(0.0, float(figures_by_seed(scores, weights).var(ddof=1)) - noise)
 
 
-def standard_error(scores: Scores, weights: Weights) -> tuple[float, float]:
-    """Standard error of a figure over seeds and questions, and its degrees of freedom; at least 2 seeds and questions.
+def variance(scores: Scores, weights: Weights) -> Variance:
+    """What a figure's distance from its true value is made of; at least 2 seeds and 2 questions a benchmark.
 
-    With D_s the seeds' figures: s²(D)/S, in which the seeds' own noise on these questions is, plus what the choice of
-    questions adds, the sum over benchmarks of w² (MS_questions - MS_rest)/(S Q), at least 0. Degrees of freedom after
-    Satterthwaite (1946): the squared sum over the sum of the squared terms, each by its own degrees of freedom.
+    over_seeds: s²(D)/S of the seeds' figures D, in which the seeds' noise on these questions is. over_questions: what
+    the choice of questions adds, the sum over benchmarks of w² (MS_questions - MS_rest)/(S Q), at least 0.
     """
-    seeds = len(figures_by_seed(scores, weights))
-    terms = [(float(figures_by_seed(scores, weights).var(ddof=1)) / seeds, seeds - 1)]
-    for name, weight in weights.items():
-        of = _squares(scores[name])
-        share = weight**2 / (of.seeds * of.questions)
-        terms += [
-            (share * of.of_questions, of.questions - 1),
-            (-share * of.rest, (of.questions - 1) * (of.seeds - 1)),
-        ]
-    if sum(term for term, _ in terms[1:]) <= 0:
-        terms = terms[:1]
-    variance = sum(term for term, _ in terms)
-    return sqrt(variance), variance**2 / sum(term**2 / df for term, df in terms) if variance else 0.0
+    by_seed = figures_by_seed(scores, weights)
+    squares = {name: _squares(scores[name]) for name in weights}
+    shares = {name: weights[name] ** 2 / (of.seeds * of.questions) for name, of in squares.items()}
+    terms = [(shares[name] * of.of_questions, of.questions - 1) for name, of in squares.items()]
+    total, rest = sum(term for term, _ in terms), sum(shares[name] * of.rest for name, of in squares.items())
+    return Variance(
+        over_seeds=float(by_seed.var(ddof=1)) / len(by_seed),
+        seeds_df=len(by_seed) - 1,
+        over_questions=max(0.0, total - rest),
+        # Satterthwaite (1946), of the mean squares that are added
+        questions_df=total**2 / sum(term**2 / df for term, df in terms) if total else 1.0,
+    )
 
 
 def of_methods(scores: Scores, weights: Weights) -> Claim | None:
@@ -144,15 +168,20 @@ def of_methods(scores: Scores, weights: Weights) -> Claim | None:
 
     Arithmetic leaves some 1e-17 of what is exactly equal: that is nothing as well.
     """
-    from scipy.stats import t
+    from scipy.optimize import brentq
 
     if any(scores[name].shape[0] < MIN_SEEDS or scores[name].shape[1] < 2 for name in weights):
         return None
-    mean, (error, df) = float(figures_by_seed(scores, weights).mean()), standard_error(scores, weights)
-    if error < 1e-12:
+    mean, of = float(figures_by_seed(scores, weights).mean()), variance(scores, weights)
+    if of.total < 1e-24:
         return None
-    half = float(t.ppf(1 - LEVEL / 2, df)) * error
-    return Claim(mean - half, mean + half, 2 * float(t.sf(abs(mean) / error, df)))
+    half = of.half_width(LEVEL)
+    least, most = 1e-12, 1.0
+    if of.half_width(least) <= abs(mean):
+        p = least
+    else:
+        p = float(brentq(lambda level: of.half_width(level) - abs(mean), least, most, xtol=1e-13))
+    return Claim(mean - half, mean + half, p)
 
 
 def _blocks(rows: int, columns: int) -> Iterator[int]:
