@@ -178,8 +178,16 @@ class BenchmarkConfig(Frozen):
     workers: PositiveInt = 2
 
 
+class TrackingConfig(Frozen):
+    """What MLflow is told beside figures. No result depends on it."""
+
+    traces: NonNegativeInt = Field(
+        20, description="episodes of an evaluation that become traces, evenly over the benchmarks; 0 for none"
+    )
+
+
 class Config(Frozen):
-    """Everything a result depends on."""
+    """Everything a result depends on, and what is told of it."""
 
     profile: str = "embedded"
     world: WorldConfig = WorldConfig()
@@ -193,6 +201,7 @@ class Config(Frozen):
     evaluation: EvaluationConfig = EvaluationConfig()
     examine: ExamineConfig = ExamineConfig()
     benchmark: BenchmarkConfig = BenchmarkConfig()
+    tracking: TrackingConfig = TrackingConfig()
 
     def method(self, name: str) -> CreditConfig:
         """The settings of a method; UserError naming the nearest one where there is none of that name."""

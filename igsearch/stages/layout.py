@@ -84,8 +84,8 @@ def others(layout: Layout) -> list[Layout]:
 
 
 def _same(config: Config, other: Config) -> bool:
-    """Whether two configurations are equal but for the profile that they came from."""
-    return config.model_copy(update={"profile": other.profile}) == other
+    """Whether two configurations are equal but for the profile that they came from and what MLflow is told."""
+    return config.model_copy(update={"profile": other.profile, "tracking": other.tracking}) == other
 
 
 def of(config: Config) -> Layout:
@@ -95,5 +95,5 @@ def of(config: Config) -> Layout:
         return Layout(config)
     for name in experiments():
         if _same(config, own := load(str(EXPERIMENTS / name))):
-            return Layout(own, experiment=name)
+            return Layout(own.model_copy(update={"tracking": config.tracking}), experiment=name)
     return Layout(config, config.digest[:12])

@@ -25,6 +25,7 @@ HARMLESS = {
     "retrieval.heap",
     "retrieval.threads",
     "retrieval.timeout_s",
+    "tracking",  # what MLflow is told beside figures
     "train.steps",  # the step at which MLflow notes an evaluation
 }
 
