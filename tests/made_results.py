@@ -1,6 +1,7 @@
 """Made evaluations and training runs, whose figures are known."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from igsearch.config import Config
 from igsearch.evaluation.contract import Contract, make
@@ -67,3 +68,25 @@ def training_run(method: str, seed: int, skill: float) -> TrainingRun:
             metrics["validation/first_query_useful"] = 0.2 + 0.7 * grown
         rows.append((step, metrics))
     return TrainingRun(method, seed, tuple(rows))
+
+
+def examined_row(
+    uid: str, rollout: int, gains: Sequence[float | None], right: bool, bonus: float | None = None, outcome: float = 0.0
+) -> dict[str, Any]:
+    """What figures read of an examined rollout of two tokens: `bonus` on the first, `outcome` on both."""
+    base = None if bonus is None else [outcome, outcome]
+    return {
+        "uid": uid,
+        "rollout": rollout,
+        "reward": float(right),
+        "em": float(right),
+        "advantage": [outcome + (bonus or 0.0), outcome],
+        "outcome_advantage": base,
+        "steps": [{"reference": None if gain is None else {"gain": gain}} for gain in gains],
+    }
+
+
+def examined_rows(bonus: float | None) -> list[dict[str, Any]]:
+    """A group of mixed outcomes and one that failed."""
+    mixed = [examined_row("nq/1", 0, [1.5, 0.5], True, bonus, 0.7), examined_row("nq/1", 1, [-0.5], False, bonus, -0.7)]
+    return [*mixed, *(examined_row("nq/2", number, [0.1, None, -0.2, 0.3], False, bonus) for number in (0, 1))]

@@ -1,6 +1,7 @@
 """What all figures share: colours, the frame with its caption, and how a method is told from the others."""
 
 from collections.abc import Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
@@ -40,6 +41,11 @@ def style_of(methods: Sequence[str], method: str) -> dict[str, Any]:
     """Colour and dashes of a method among `methods`."""
     place = list(methods).index(method)
     return {"color": _COLOURS[place % len(_COLOURS)], "linestyle": _DASHES[place % len(_DASHES)]}
+
+
+def colour(place: int) -> str:
+    """The colour at a place."""
+    return _COLOURS[place % len(_COLOURS)]
 
 
 def marker_of(methods: Sequence[str], method: str) -> str:
@@ -86,3 +92,19 @@ def panels(
     for last in axes[max(0, count - columns) : count]:
         last.tick_params(labelbottom=True)
     return figure, axes[:count]
+
+
+def rows_of_panels(title: str, caption: str, names: Sequence[str], columns: int) -> tuple["Figure", list["Axes"]]:
+    """`columns` axes side by side with a row for each of `names` from the top, which stand at the left."""
+    height = 0.34 * len(names) + 1.5
+    figure, grid = plt.subplots(
+        1, columns, figsize=(6.8, height), layout="constrained", sharey=True, sharex=True, squeeze=False
+    )
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
+    _explain(figure, fill(caption, 112))
+    first = grid[0][0]
+    first.set_yticks(range(len(names)), names, fontsize=7.5)
+    first.set_ylim(len(names) - 0.4, -0.6)
+    for axes in grid[0]:
+        axes.grid(visible=False, axis="y")
+    return figure, list(grid[0])

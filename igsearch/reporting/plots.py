@@ -13,7 +13,8 @@ from igsearch.evaluation.statistics import Spread
 from igsearch.evaluation.store import Evaluation
 from igsearch.evaluation.summary import by_hops
 from igsearch.provenance import atomic_path, write_text
-from igsearch.reporting import curves
+from igsearch.reporting import credit_figures, curves
+from igsearch.reporting.examined import Examined
 from igsearch.reporting.figure import GREY, MANY, STYLE, caption_of, frame, panels, style_of
 from igsearch.reporting.results import (
     WARM_START,
@@ -121,7 +122,11 @@ def _column(axes: "Axes", results: Sequence[MethodResult], hops: int, reference:
 
 
 def write(
-    evaluations: Sequence[Evaluation], training: Sequence[TrainingRun], out: Path, validation_questions: int
+    evaluations: Sequence[Evaluation],
+    training: Sequence[TrainingRun],
+    examined: Sequence[Examined],
+    out: Path,
+    validation_questions: int,
 ) -> list[Path]:
     """Write the figures that the inputs allow, and curves.csv, below `out`. Returns the paths."""
     results = group(evaluations)
@@ -130,6 +135,8 @@ def write(
         curve.file: partial(curves.draw, training, curve, validation_questions, synthetic) for curve in curves.CURVES
     }
     figures["em_by_hops"] = partial(hops, results, synthetic)
+    figures["information_gain"] = partial(credit_figures.gains, examined, synthetic)
+    figures["advantage_mass"] = partial(credit_figures.mass, examined, synthetic)
     written: list[Path] = []
     with matplotlib.rc_context(STYLE):
         for name, draw in figures.items():

@@ -233,7 +233,10 @@ STAGES = {
             modules=(
                 "reporting",
                 "records.py",
-                *(f"evaluation/{name}.py" for name in ("contract", "paired", "statistics", "store", "summary")),
+                *(
+                    f"evaluation/{name}.py"
+                    for name in ("contract", "paired", "referee", "statistics", "store", "summary")
+                ),
                 *_CONTRACT,
                 "stages/tables.py",
             ),

@@ -1,15 +1,15 @@
-"""Tables and figures of the benchmark, from question records and training curves alone."""
+"""Tables and figures of the benchmark, from question records, training curves and examined rollouts alone."""
 
 from igsearch.evaluation.store import load_all
-from igsearch.reporting import plots, tables
+from igsearch.reporting import examined, plots, tables
 from igsearch.reporting.results import Design, read_training
+from igsearch.stages import table
 from igsearch.stages.rule import Context
-from igsearch.stages.table import runs
 
 
 def run(context: Context) -> None:
     """Write tables/, plots/ and metrics.json."""
-    config, trained = context.config, runs(context.config)
+    config, trained = context.config, table.runs(context.config)
     folders = ["artifacts/evaluate/warm_start", *(f"artifacts/evaluate/{job.run}" for job in trained)]
     evaluations = load_all([context.input(name) for name in folders], texts=False)
     training = [
@@ -19,5 +19,9 @@ def run(context: Context) -> None:
     rollouts = config.train.prompts_per_step * config.train.group_size
     design = Design(rollouts, config.benchmark.bases, config.rollout.prompt)
     tables.write(evaluations, training, context.staging / "tables", design)
-    plots.write(evaluations, training, context.staging / "plots", config.train.validation_questions)
+    looked_at = [
+        examined.read(context.input(f"artifacts/examine/{job.run}"), job.method, int(job.seed or 0))
+        for job in table.examined(config)
+    ]
+    plots.write(evaluations, training, looked_at, context.staging / "plots", config.train.validation_questions)
     (context.staging / "tables" / "metrics.json").rename(context.staging / "metrics.json")

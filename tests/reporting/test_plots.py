@@ -6,19 +6,24 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from made_results import evaluation, training_run
+from made_results import evaluation, examined_rows, training_run
 
 from igsearch.evaluation.store import Evaluation
 from igsearch.reporting import curves, plots
+from igsearch.reporting.examined import summary
 from igsearch.reporting.results import TrainingRun
 
-NAMES = ("learning_curves", "uniform_groups", "first_query_useful", "em_by_hops")
+NAMES = (
+    *("learning_curves", "uniform_groups", "first_query_useful", "em_by_hops"),
+    *("information_gain", "advantage_mass"),
+)
+EXAMINED = [summary("grpo", 0, examined_rows(None)), summary("ig_search", 0, examined_rows(0.3))]
 
 
 @pytest.fixture(scope="module")
 def drawn(evaluations: list[Evaluation], training: list[TrainingRun], tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("plots")
-    plots.write(evaluations, training, out, validation_questions=200)
+    plots.write(evaluations, training, EXAMINED, out, validation_questions=200)
     return out
 
 
@@ -31,7 +36,7 @@ def test_each_figure_is_a_png_and_an_svg(drawn: Path) -> None:
 def test_figures_repeat_to_the_byte(
     drawn: Path, evaluations: list[Evaluation], training: list[TrainingRun], tmp_path: Path
 ) -> None:
-    plots.write(evaluations, training, tmp_path, validation_questions=200)
+    plots.write(evaluations, training, EXAMINED, tmp_path, validation_questions=200)
     assert {path.name for path in drawn.iterdir()} == {path.name for path in tmp_path.iterdir()}
     assert all(path.read_bytes() == (tmp_path / path.name).read_bytes() for path in drawn.iterdir())
 
@@ -46,7 +51,7 @@ def test_curves_csv_holds_every_drawn_point(drawn: Path, training: list[Training
 
 
 def test_without_training_and_hops_only_what_can_be_drawn_is(evaluations: list[Evaluation], tmp_path: Path) -> None:
-    written = plots.write(evaluations[:1], [], tmp_path, validation_questions=200)
+    written = plots.write(evaluations[:1], [], [], tmp_path, validation_questions=200)
     assert [path.name for path in written] == ["em_by_hops.png", "em_by_hops.svg", "curves.csv"]
 
 
@@ -59,7 +64,7 @@ def test_many_methods_get_a_panel_each_with_grpo_behind_them(evaluations: list[E
     names = ["grpo", *(f"method_{i}" for i in range(5))]
     runs = [training_run(name, seed, 0.5 + 0.05 * i) for i, name in enumerate(names) for seed in (0, 1)]
     made = [evaluation(name, seed, 0.7) for name in names for seed in (0, 1)]
-    plots.write([*made, evaluations[-1]], runs, tmp_path, validation_questions=200)
+    plots.write([*made, evaluations[-1]], runs, [], tmp_path, validation_questions=200)
     drawn = (tmp_path / "learning_curves.svg").read_text(encoding="utf-8")
     assert all(f"<!-- {name} -->" in drawn for name in names[1:])
     assert "Grey: grpo." in drawn

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from made_results import evaluation, training_run
+from made_results import evaluation, examined_rows, training_run
 
 from igsearch.config import build, load
 from igsearch.evaluation import store
@@ -39,6 +39,11 @@ def train(method: str, seed: int, skill: float) -> None:
     (out / "policy" / "weights").write_text(method, encoding="utf-8")
 
 
+def examine(method: str, seed: int) -> None:
+    """What of an examination the figures read."""
+    write_jsonl(Path("artifacts/examine") / f"{method}-{seed}" / "rollouts.jsonl", examined_rows(0.3))
+
+
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project whose benchmark of two methods and two seeds has been run."""
@@ -47,6 +52,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("params.yaml").write_text(build({"benchmark": benchmark}).to_yaml(), encoding="utf-8")
     evaluate("warm_start", None, 0.3)
     for method in METHODS:
+        examine(method, SEEDS[0])
         for seed in SEEDS:
             train(method, seed, 0.8)
             evaluate(method, seed, 0.8)
