@@ -61,14 +61,15 @@ def gains(examined: Sequence[Examined], synthetic: bool) -> "Figure | None":
     shown = [each for each in examined if each.gains]
     if not shown:
         return None
-    told = (
-        f"{_sample(shown)} Dot: median; bar: middle half; line: 5th to 95th percentile. Measured alike for all methods."
-    )
+    told = f"{_sample(shown)} Mark: median; bar: middle half; line: 5th to 95th percentile. All measured in one way."
     figure, (left, right) = rows_of_panels(
-        "Information gain of a search", caption_of(told, synthetic), [display(each.method) for each in shown], 2
+        "Information gain of a search, in nats per weighted answer token",
+        caption_of(told, synthetic),
+        [display(each.method) for each in shown],
+        2,
     )
     outcome, search = zip(*map(_split, shown), strict=True)
-    _column(left, outcome, "nats per weighted answer token, by outcome")
+    _column(left, outcome, "by the outcome of the rollout")
     _column(right, search, "by the number of the search")
     return figure
 
@@ -79,7 +80,8 @@ def mass(examined: Sequence[Examined], synthetic: bool) -> "Figure | None":
     if not shown:
         return None
     told = (
-        f"{_sample(shown)} Sums of absolute token advantages of the trained policies' rollouts, by what they come from."
+        f"{_sample(shown)} Sums of absolute token advantages, by what they come from: the outcome of the rollout, or a "
+        "step of it in a group whose outcomes differ or are all the same. Methods without a step signal are left out."
     )
     figure, (axes,) = rows_of_panels(
         "Where the advantages come from", caption_of(told, synthetic), [display(each.method) for each in shown], 1
