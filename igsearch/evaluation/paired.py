@@ -1,14 +1,19 @@
-"""Two evaluations question by question: their means side by side and the mean difference with its 95 % interval.
+"""Evaluations of two methods question by question: their means side by side, and what their difference is worth.
 
-Both means are taken over the same questions: those that both were asked and whose retriever failed for neither.
+Both means are taken over the same questions: those that every one of the evaluations was asked and whose retriever
+failed in none. Trained models are paired by their training seed: runs of one seed share the order of the questions and
+the keys of every draw.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from statistics import fmean
+from typing import TypeVar
 
-from igsearch.evaluation.statistics import bootstrap, macro_interval
+import numpy as np
+
+from igsearch.evaluation.referee import Estimate, FloatArray, averages, estimates, figures_by_seed
+from igsearch.evaluation.store import Evaluation
 from igsearch.evaluation.summary import METRICS, by_benchmark, counted
 from igsearch.records import QuestionRecord
 
@@ -16,20 +21,37 @@ EFFORT = ("searches", "sampled_tokens")
 FIELDS = (*METRICS, *EFFORT)
 """The fields of QuestionRecord that are compared."""
 
+T = TypeVar("T")
 Pair = tuple[QuestionRecord, QuestionRecord]
+Runs = tuple[Evaluation, Evaluation]
 
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """Means of two evaluations over the same `n` questions, the difference second minus first, and its 95 % interval
-    (`low`, `high`) over questions."""
+    """Means of two methods over the same questions and seeds, and the difference, second minus first."""
 
-    n: int
     first: float
     second: float
-    difference: float
-    low: float
-    high: float
+    difference: Estimate
+
+
+def paired_runs(first: Sequence[Evaluation], second: Sequence[Evaluation]) -> list[Runs]:
+    """The evaluations of two methods side by side, by training seed; one evaluation and another as they are.
+
+    A policy without seeds stands beside every seed of the other method. Empty where they have no seed in common.
+    """
+    if len(first) == len(second) == 1:
+        return [(first[0], second[0])]
+    mine, theirs = ({each.subject.seed: each for each in of} for of in (first, second))
+    if len(mine) == 1 and None in mine:
+        return [(mine[None], theirs[seed]) for seed in _seeds(theirs)]
+    if len(theirs) == 1 and None in theirs:
+        return [(mine[seed], theirs[None]) for seed in _seeds(mine)]
+    return [(mine[seed], theirs[seed]) for seed in _seeds(mine) if seed in theirs]
+
+
+def _seeds(of: Iterable[int | None]) -> list[int]:
+    return sorted(seed for seed in of if seed is not None)
 
 
 def pairs(first: Iterable[QuestionRecord], second: Iterable[QuestionRecord]) -> list[Pair]:
@@ -40,33 +62,43 @@ def pairs(first: Iterable[QuestionRecord], second: Iterable[QuestionRecord]) -> 
     return [(record, theirs[key]) for key, record in keyed if key in theirs]
 
 
-def _benchmarks(found: Sequence[Pair]) -> dict[str, list[Pair]]:
-    names = by_benchmark(first for first, _ in found)
-    return {name: [pair for pair in found if pair[0].benchmark == name] for name in names}
+def matched(runs: Sequence[Runs]) -> list[list[Pair]]:
+    """`pairs` of each seed, of the questions that all seeds have in common; every list in the same order."""
+    return aligned(
+        [{(a.uid, a.question): (a, b) for a, b in pairs(mine.records, theirs.records)} for mine, theirs in runs]
+    )
 
 
-def _values(found: Sequence[Pair], name: str) -> tuple[list[float], list[float], list[float]]:
-    field = attrgetter(name)
-    first, second = [float(field(a)) for a, _ in found], [float(field(b)) for _, b in found]
-    return first, second, [b - a for a, b in zip(first, second, strict=True)]
+def aligned(found: Sequence[Mapping[Hashable, T]]) -> list[list[T]]:
+    """The values of the keys that all have in common, in the order of the first."""
+    common = [key for key in found[0] if all(key in of for of in found)] if found else []
+    return [[of[key] for key in common] for of in found]
 
 
-def _of_benchmark(found: Sequence[Pair], name: str, key: str) -> Paired:
-    first, second, differences = _values(found, name)
-    # the key holds no name of a run: a pair of runs swapped gives the interval mirrored
-    low, high = bootstrap(differences, f"paired {key} {name}")
-    return Paired(len(found), fmean(first), fmean(second), fmean(differences), low, high)
+def scores(records: Sequence[Sequence[QuestionRecord]], name: str) -> dict[str, FloatArray]:
+    """A field of the records of each seed as (S, Q) by benchmark, in their order. All seeds hold the same questions in
+    the same order."""
+    field, columns = attrgetter(name), {}
+    for benchmark in by_benchmark(records[0]):
+        rows = [[float(field(each)) for each in of if each.benchmark == benchmark] for of in records]
+        columns[benchmark] = np.array(rows)
+    return columns
 
 
-def _average(of: Mapping[str, Paired], groups: Mapping[str, Sequence[Pair]], name: str) -> Paired:
-    """The unweighted mean of the benchmarks."""
-    first, second = fmean(each.first for each in of.values()), fmean(each.second for each in of.values())
-    low, high = macro_interval({key: _values(found, name)[2] for key, found in groups.items()})
-    return Paired(sum(each.n for each in of.values()), first, second, second - first, low, high)
+def compare(found: Sequence[Sequence[Pair]], name: str) -> dict[str, Paired]:
+    """A field of the pairs of each seed: by benchmark, in their order, then both averages.
+
+    found: as `matched` gives them, at least one pair.
+    """
+    first = scores([[a for a, _ in of] for of in found], name)
+    second = scores([[b for _, b in of] for of in found], name)
+    # the key holds no name of a run: a pair of methods swapped draws the same
+    differences = estimates({each: second[each] - first[each] for each in first}, f"paired {name}")
+    return {
+        figure: Paired(_mean(first, weights), _mean(second, weights), differences[figure])
+        for figure, weights in averages(first).items()
+    }
 
 
-def compare(found: Sequence[Pair], name: str) -> dict[str, Paired]:
-    """A field by benchmark, in their order, and `average`, the unweighted mean of the benchmarks. At least one pair."""
-    groups = _benchmarks(found)
-    of = {key: _of_benchmark(members, name, key) for key, members in groups.items()}
-    return {**of, "average": _average(of, groups, name)}
+def _mean(of: Mapping[str, FloatArray], weights: Mapping[str, float]) -> float:
+    return float(figures_by_seed(of, weights).mean())

@@ -114,9 +114,9 @@ def micro_weights(scores: Scores) -> dict[str, float]:
 
 
 def averages(scores: Scores) -> dict[str, dict[str, float]]:
-    """The weights of every figure: each benchmark by itself and, with several, both averages."""
+    """The weights of every figure: each benchmark by itself, and both averages."""
     single = {name: {name: 1.0} for name in scores}
-    return single if len(scores) < 2 else {**single, MACRO: macro_weights(scores), MICRO: micro_weights(scores)}
+    return {**single, MACRO: macro_weights(scores), MICRO: micro_weights(scores)}
 
 
 def figures_by_seed(scores: Scores, weights: Weights) -> FloatArray:
@@ -143,6 +143,11 @@ def seed_variance(scores: Scores, weights: Weights) -> float:
     return max(0.0, float(figures_by_seed(scores, weights).var(ddof=1)) - noise)
 
 
+def seed_deviation(scores: Scores, weights: Weights) -> float | None:
+    """The root of `seed_variance`; None below MIN_SEEDS seeds or with a single question."""
+    return sqrt(seed_variance(scores, weights)) if _enough(scores, weights) else None
+
+
 def variance(scores: Scores, weights: Weights) -> Variance:
     """What a figure's distance from its true value is made of; at least 2 seeds and 2 questions a benchmark.
 
@@ -163,6 +168,11 @@ def variance(scores: Scores, weights: Weights) -> Variance:
     )
 
 
+def _enough(scores: Scores, weights: Weights) -> bool:
+    """Whether there are seeds and questions enough to tell how either vary."""
+    return all(scores[name].shape[0] >= MIN_SEEDS and scores[name].shape[1] > 1 for name in weights)
+
+
 def of_methods(scores: Scores, weights: Weights) -> Claim | None:
     """The claim over seeds and questions; None below MIN_SEEDS seeds, with a single question, or where nothing varies.
 
@@ -170,7 +180,7 @@ def of_methods(scores: Scores, weights: Weights) -> Claim | None:
     """
     from scipy.optimize import brentq
 
-    if any(scores[name].shape[0] < MIN_SEEDS or scores[name].shape[1] < 2 for name in weights):
+    if not _enough(scores, weights):
         return None
     mean, of = float(figures_by_seed(scores, weights).mean()), variance(scores, weights)
     if of.total < 1e-24:
@@ -222,33 +232,45 @@ def _weighted(means: Mapping[str, FloatArray], weights: Weights) -> FloatArray:
     return np.sum([weight * means[name] for name, weight in weights.items()], axis=0)
 
 
+def _of_models(mean: float, resampled_R: FloatArray, flipped_R: FloatArray) -> Claim:
+    low, high = np.quantile(resampled_R, [LEVEL / 2, 1 - LEVEL / 2])
+    return Claim(float(low), float(high), sign_flip_p(mean, flipped_R))
+
+
+def _no_surer(wide: Claim, narrow: Claim) -> Claim:
+    """The wider of two claims, which is never the surer one: few seeds that agree by chance would make it so."""
+    return Claim(min(wide.low, narrow.low), max(wide.high, narrow.high), max(wide.p, narrow.p))
+
+
+def estimate(scores: Scores, weights: Weights, resampled_R: FloatArray, flipped_R: FloatArray) -> Estimate:
+    """One figure. resampled_R, flipped_R: the same figure of `resampled_means` and of `flipped_means`."""
+    by_seed = figures_by_seed(scores, weights)
+    mean = fmean(by_seed.tolist())
+    models, methods = _of_models(mean, resampled_R, flipped_R), of_methods(scores, weights)
+    return Estimate(
+        mean=mean,
+        questions=sum(scores[name].shape[1] for name in weights),
+        by_seed=tuple(by_seed.tolist()),
+        models=models,
+        methods=_no_surer(methods, models) if methods else None,
+        seed_sd=seed_deviation(scores, weights),
+    )
+
+
 def estimates(scores: Scores, key: str = "", flips: int = FLIPS) -> dict[str, Estimate]:
     """Every figure of `averages`, by name. The draws are keyed by `key` and the benchmark, and shared by the figures.
 
     scores: (S, Q) by benchmark, all of the same S >= 1 seeds, each of at least one question.
     """
-    of_questions = {name: of.mean(axis=0) for name, of in scores.items()}
-    resampled = {
-        name: resampled_means(values, generator("bootstrap", key, name)) for name, values in of_questions.items()
+    resampled, flipped = {}, {}
+    for name, of in scores.items():
+        means_Q = of.mean(axis=0)
+        resampled[name] = resampled_means(means_Q, generator("bootstrap", key, name))
+        flipped[name] = flipped_means(means_Q, generator("sign flips", key, name), flips)
+    return {
+        figure: estimate(scores, weights, _weighted(resampled, weights), _weighted(flipped, weights))
+        for figure, weights in averages(scores).items()
     }
-    flipped = {
-        name: flipped_means(values, generator("sign flips", key, name), flips) for name, values in of_questions.items()
-    }
-    found = {}
-    for figure, weights in averages(scores).items():
-        by_seed = figures_by_seed(scores, weights)
-        low, high = np.quantile(_weighted(resampled, weights), [LEVEL / 2, 1 - LEVEL / 2])
-        p = sign_flip_p(float(by_seed.mean()), _weighted(flipped, weights))
-        enough = all(scores[name].shape[0] >= MIN_SEEDS and scores[name].shape[1] > 1 for name in weights)
-        found[figure] = Estimate(
-            mean=fmean(by_seed.tolist()),
-            questions=sum(scores[name].shape[1] for name in weights),
-            by_seed=tuple(by_seed.tolist()),
-            models=Claim(float(low), float(high), p),
-            methods=of_methods(scores, weights),
-            seed_sd=sqrt(seed_variance(scores, weights)) if enough else None,
-        )
-    return found
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -1,14 +1,16 @@
-"""What the tables say of a mean: its value, its range over seeds and a 95 % interval over questions."""
+"""What the tables say of a method's mean: its value, its range over seeds and a 95 % interval."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 from statistics import fmean
 
 import numpy as np
 
+from igsearch.evaluation.referee import Scores, Weights, of_methods
 from igsearch.seeds import generator
 
+Interval = tuple[float, float]
 Z95 = 1.959963984540054
 RESAMPLES = 2000
 
@@ -28,7 +30,7 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(fmean(values), min(values), max(values), len(values))
 
 
-def wilson(successes: float, count: int) -> tuple[float, float]:
+def wilson(successes: float, count: int) -> Interval:
     """95 % score interval of a proportion (Wilson 1927); it stays within [0, 1] and is sensible at 0 and at 1."""
     share, z2 = successes / count, Z95**2
     centre = (share + z2 / (2 * count)) / (1 + z2 / count)
@@ -36,7 +38,7 @@ def wilson(successes: float, count: int) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def bootstrap(values: Sequence[float], key: str = "") -> tuple[float, float]:
+def bootstrap(values: Sequence[float], key: str = "") -> Interval:
     """95 % percentile interval of the mean over resampled questions (2,000 resamples, seeded by `key`)."""
     distinct, counts = np.unique(np.asarray(values, dtype=float), return_counts=True)
     # How often each distinct value occurs in a resample is multinomial: the same draw, without moving every question.
@@ -46,7 +48,7 @@ def bootstrap(values: Sequence[float], key: str = "") -> tuple[float, float]:
     return float(low), float(high)
 
 
-def interval(values: Sequence[float], key: str = "") -> tuple[float, float]:
+def interval(values: Sequence[float], key: str = "") -> Interval:
     """95 % interval of the mean of per-question values: Wilson where all are 0 or 1, the bootstrap otherwise.
 
     It tells how far other questions of the same kind could move the mean, not how far other training seeds could.
@@ -56,25 +58,25 @@ def interval(values: Sequence[float], key: str = "") -> tuple[float, float]:
     return bootstrap(values, key)
 
 
-def student(values: Sequence[float]) -> tuple[float, float] | None:
-    """95 % interval of the mean of a few independent values, such as one per training seed (Student's t); None for one.
+def weighted_interval(groups: Scores, weights: Weights) -> Interval:
+    """95 % interval of a weighted sum of the groups' means, questions drawn within each group; values (Q,) by group.
 
-    Three values that differ make it more than four standard errors wide to each side: that is what three tell.
+    Normal approximation: the variance is the sum of w² s²/n over the groups.
     """
-    if len(values) < 2:
-        return None
-    from scipy.stats import t
-
-    half = float(t.ppf(0.975, len(values) - 1)) * float(np.std(values, ddof=1)) / sqrt(len(values))
-    return fmean(values) - half, fmean(values) + half
+    centre = sum(weight * float(groups[name].mean()) for name, weight in weights.items())
+    single = {name: groups[name].var(ddof=1) / len(groups[name]) for name in weights if len(groups[name]) > 1}
+    half = Z95 * sqrt(sum(weights[name] ** 2 * float(variance) for name, variance in single.items()))
+    return centre - half, centre + half
 
 
-def macro_interval(groups: Mapping[str, Sequence[float]]) -> tuple[float, float]:
-    """95 % interval of the unweighted mean of the groups' means, questions drawn within each group.
+def level_interval(scores: Scores, weights: Weights, key: str = "") -> Interval:
+    """95 % interval of a method's own figure, not of a difference; scores in [0, 1], (S, Q) by benchmark.
 
-    Normal approximation: the variance of the macro average of B groups is the sum of s²/n over them, divided by B².
+    Over seeds and questions where `referee.of_methods` has such an interval, and never narrower than over questions.
     """
-    arrays = [np.asarray(values, dtype=float) for values in groups.values()]
-    centre = fmean(float(array.mean()) for array in arrays)
-    variance = sum(float(array.var(ddof=1)) / len(array) for array in arrays if len(array) > 1) / len(arrays) ** 2
-    return centre - Z95 * sqrt(variance), centre + Z95 * sqrt(variance)
+    means = {name: scores[name].mean(axis=0) for name in weights}
+    alone = next(iter(means.values())).tolist() if len(means) == 1 else None
+    low, high = interval(alone, key) if alone else weighted_interval(means, weights)
+    if methods := of_methods(scores, weights):
+        low, high = min(low, methods.low), max(high, methods.high)
+    return max(0.0, low), min(1.0, high)

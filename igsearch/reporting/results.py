@@ -1,20 +1,25 @@
 """Evaluations and training runs, grouped by method: what tables and figures are made of."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 from statistics import fmean
 
+import numpy as np
+
 from igsearch.errors import UserError
 from igsearch.evaluation.contract import require_same
+from igsearch.evaluation.paired import aligned
+from igsearch.evaluation.referee import FloatArray
 from igsearch.evaluation.statistics import Spread, spread
 from igsearch.evaluation.store import Evaluation
 from igsearch.evaluation.summary import counted, macro, mean_of
 from igsearch.records import QuestionRecord
 
 WARM_START = "warm_start"
+METRIC_NAMES = {"em": "EM", "f1": "F1", "cover_em": "cover-EM"}
 _DISPLAY = {WARM_START: "warm start (no RL)"}
 
 Figure = Callable[[Sequence[QuestionRecord]], float | None]
@@ -41,6 +46,11 @@ def mean_where(keep: Keep, metric: str) -> Figure:
 def macro_mean(metric: str) -> Figure:
     """The unweighted mean of the benchmarks' means of a field of QuestionRecord."""
     return lambda records: macro(records, attrgetter(metric))
+
+
+def micro_mean(metric: str) -> Figure:
+    """The mean of a field of QuestionRecord over all questions."""
+    return lambda records: mean_of(records, attrgetter(metric))
 
 
 def display(method: str) -> str:
@@ -72,12 +82,12 @@ class MethodResult:
         known = [value for value in values if value is not None]
         return spread(known) if known and len(known) == len(values) else None
 
-    def question_means(self, keep: Keep, metric: str) -> list[float]:
-        """For each question that `keep` selects its mean over the seeds, in the order of the first evaluation."""
-        values: dict[str, list[float]] = {}
-        for record in (record for each in self.evaluations for record in counted(each.records) if keep(record)):
-            values.setdefault(record.uid, []).append(getattr(record, metric))
-        return [fmean(each) for each in values.values()]
+    def scores(self, metric: str, groups: Mapping[str, Keep]) -> dict[str, FloatArray]:
+        """A field of the records as (S, Q) by group; of the questions whose retriever failed for no seed. Groups
+        without such a question are left out."""
+        seeds = aligned([{record.uid: record for record in counted(each.records)} for each in self.evaluations])
+        found = {name: [[getattr(r, metric) for r in of if keep(r)] for of in seeds] for name, keep in groups.items()}
+        return {name: np.array(rows, dtype=float) for name, rows in found.items() if rows[0]}
 
 
 def group(evaluations: Iterable[Evaluation]) -> list[MethodResult]:

@@ -85,6 +85,11 @@ def spread_cell(value: Spread | None, digits: int = 3) -> str:
     return f"{value.mean:.{digits}f}" + (f" ({low}–{high})" if value.seeds > 1 else "")
 
 
+def interval_cell(limits: tuple[float, float] | None, digits: int = 3) -> str:
+    """`.560–.600`; a dash where it is unknown."""
+    return ABSENT if limits is None else "–".join(f"{limit:.{digits}f}".removeprefix("0") for limit in limits)
+
+
 def write(out: Path, name: str, tables: Sequence[Table]) -> list[Path]:
     """Write tables as one Markdown file and, from the raw rows of all of them, one CSV file. Returns the paths."""
     markdown, comma = out / f"{name}.md", out / f"{name}.csv"

@@ -10,17 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from igsearch.evaluation.contract import Contract
-from igsearch.evaluation.statistics import Spread, interval, macro_interval, spread
+from igsearch.evaluation.referee import MACRO, MICRO, MIN_SEEDS, averages, seed_deviation
+from igsearch.evaluation.statistics import Interval, Spread, level_interval, spread
 from igsearch.evaluation.store import Evaluation
-from igsearch.evaluation.summary import METRICS, by_hops, macro, mean_of
+from igsearch.evaluation.summary import METRICS, by_hops, mean_of
 from igsearch.inference.turns import REASON_IN_WORDS, refusal
 from igsearch.provenance import write_json
 from igsearch.records import BENCHMARKS, EndReason, QuestionRecord
 from igsearch.reporting import table as t
 from igsearch.reporting.costs import budget_table, cost_table
-from igsearch.reporting.differences import difference_table
+from igsearch.reporting.differences import IN_WORDS, difference_tables
 from igsearch.reporting.published_tables import published_table
 from igsearch.reporting.results import (
+    METRIC_NAMES,
     Design,
     Figure,
     MethodResult,
@@ -30,17 +32,18 @@ from igsearch.reporting.results import (
     group,
     macro_mean,
     mean_where,
+    micro_mean,
     on,
     with_hops,
 )
 from igsearch.reporting.table import Table
 
+_CSV = {MACRO: "macro", MICRO: "micro"}
 _RAW = ("", "_seed_low", "_seed_high", "_95_low", "_95_high")
 _EFFORT: dict[str, Figure] = {
     "searches": lambda records: mean_of(records, attrgetter("searches")),
     "tokens": lambda records: mean_of(records, attrgetter("sampled_tokens")),
 }
-METRIC_NAMES = {"em": "EM", "f1": "F1", "cover_em": "cover-EM"}
 
 
 def _title(text: str, results: Sequence[MethodResult]) -> str:
@@ -62,8 +65,8 @@ def _contract(results: Sequence[MethodResult]) -> Contract:
     return results[0].evaluations[0].contract
 
 
-def _raw(name: str, value: Spread | None, limits: tuple[float, float] | None) -> dict[str, Any]:
-    """The columns of a figure: mean, range over seeds, 95 % interval over questions; empty where it is unknown."""
+def _raw(name: str, value: Spread | None, limits: Interval | None) -> dict[str, Any]:
+    """The columns of a figure: mean, range over seeds, 95 % interval; empty where it is unknown."""
     if value is None or limits is None:
         return dict.fromkeys([f"{name}{suffix}" for suffix in _RAW])
     figures = (value.mean, value.low, value.high, *limits)
@@ -83,16 +86,21 @@ def _effort(result: MethodResult) -> tuple[str, ...]:
 
 def _metric_row(result: MethodResult, metric: str, names: Sequence[str]) -> tuple[tuple[str, ...], dict[str, Any]]:
     """Cells and raw row of a method in the table of one metric."""
-    spreads = {name: result.over_seeds(mean_where(on(name), metric)) for name in names}
-    means = {name: result.question_means(on(name), metric) for name in names}
-    average = result.over_seeds(macro_mean(metric))
-    raw: dict[str, Any] = {}
-    for name in names:
-        raw |= _raw(name, spreads[name], interval(means[name], name) if means[name] else None)
-    raw |= _raw("average", average, macro_interval(means) if all(means.values()) else None)
-    figures = (*(spreads[name] for name in names), average)
-    cells = (*_label(result), *map(t.spread_cell, figures), *_effort(result))
-    return cells, {**_head(result), "metric": metric, "questions": sum(map(len, means.values())), **raw}
+    figures = {**{name: mean_where(on(name), metric) for name in names}, MACRO: macro_mean(metric)}
+    spreads = {name: result.over_seeds(figure) for name, figure in {**figures, MICRO: micro_mean(metric)}.items()}
+    scores = result.scores(metric, {name: on(name) for name in names})
+    whole = averages(scores) if len(scores) == len(names) else {name: {name: 1.0} for name in scores}
+    limits = {name: level_interval(scores, weights, name) for name, weights in whole.items()}
+    raw = {
+        column: v
+        for name, value in spreads.items()
+        for column, v in _raw(_CSV.get(name, name), value, limits.get(name)).items()
+    }
+    deviation = seed_deviation(scores, whole[MACRO]) if MACRO in whole else None
+    count = sum(of.shape[1] for of in scores.values())
+    cells = (*(t.spread_cell(spreads[name]) for name in figures), t.interval_cell(limits.get(MACRO)))
+    head = {**_head(result), "metric": metric, "questions": count}
+    return (*_label(result), *cells, *_effort(result)), {**head, **raw, "macro_seed_sd": deviation}
 
 
 def _seeds_note(results: Sequence[MethodResult]) -> str:
@@ -102,7 +110,11 @@ def _seeds_note(results: Sequence[MethodResult]) -> str:
 
 
 def _average_note(results: Sequence[MethodResult]) -> str:
-    return f"average: unweighted mean of the {len(_contract(results).questions)} benchmarks."
+    return (
+        f"{MACRO}: unweighted mean of the {len(_contract(results).questions)} benchmarks; 95 %: its interval, over "
+        f"seeds and questions with at least {MIN_SEEDS} seeds, else over questions. Whether two methods differ is told "
+        "by the table of differences, not by whether these overlap."
+    )
 
 
 def _left_out(style: str) -> tuple[str, ...]:
@@ -115,17 +127,17 @@ def _left_out(style: str) -> tuple[str, ...]:
 
 
 def main_tables(results: Sequence[MethodResult], style: str = "") -> list[Table]:
-    """EM, F1 and cover-EM: methods by benchmarks and their average; what the prompt style excludes is noted."""
+    """EM, F1 and cover-EM: methods by benchmarks and their macro average; what the prompt style excludes is noted."""
     asked = {each.benchmark: each.count for each in _contract(results).questions}
     names = [name for name in BENCHMARKS if name in asked]
-    counts = ("questions", "", *(str(asked[name]) for name in names), str(sum(asked.values())), "", "")
+    counts = ("questions", "", *(str(asked[name]) for name in names), str(sum(asked.values())), "", "", "")
     tables = []
     for metric in METRICS:
         rows = [_metric_row(result, metric, names) for result in results]
         tables.append(
             Table(
                 title=_title(f"{METRIC_NAMES[metric]} by benchmark", results),
-                columns=("method", "seeds", *names, "average", *_EFFORT),
+                columns=("method", "seeds", *names, MACRO, "95 %", *_EFFORT),
                 rows=(*(cells for cells, _ in rows), counts),
                 notes=(f"{_seeds_note(results)} {_average_note(results)}", *_left_out(style), *_partial_notes(results)),
                 data=tuple(raw for _, raw in rows),
@@ -142,8 +154,8 @@ def hops_table(results: Sequence[MethodResult]) -> Table:
         spreads = {hops: result.over_seeds(mean_where(with_hops(hops), "em")) for hops in first}
         rows.append((*_label(result), *map(t.spread_cell, spreads.values()), *_effort(result)))
         for hops, value in spreads.items():
-            means = result.question_means(with_hops(hops), "em")
-            limits = interval(means, str(hops)) if means else None
+            scores = result.scores("em", {"": with_hops(hops)})
+            limits = level_interval(scores, {"": 1.0}, str(hops)) if scores else None
             data.append({**_head(result), "hops": hops, "questions": len(first[hops]), **_raw("em", value, limits)})
     unknown = () if first else ("The number of hops is not known for any of these questions.",)
     return Table(
@@ -217,7 +229,7 @@ def diagnostics_table(results: Sequence[MethodResult], training: Sequence[Traini
 
 
 def evaluation_table(evaluation: Evaluation) -> Table:
-    """One evaluation for the terminal: a row per benchmark, the average below."""
+    """One evaluation for the terminal: a row per benchmark, both averages below."""
     results = group([evaluation])
     rows = []
     for benchmark in (each.benchmark for each in evaluation.contract.questions):
@@ -227,16 +239,17 @@ def evaluation_table(evaluation: Evaluation) -> Table:
         cells = (*map(t.number, figures), *(t.number(value, 1) for value in effort))
         rows.append((benchmark, str(len(records)), *cells, str(sum(map(_failed, records)))))
     rows.sort(key=lambda row: BENCHMARKS.index(row[0]))
-    average = [macro(evaluation.records, attrgetter(name)) for name in METRICS]
-    count = str(len(evaluation.records))
-    rows.append(("average", count, *map(t.number, average), *[""] * 3, str(sum(map(_failed, evaluation.records)))))
+    for name, figure in {MACRO: macro_mean, MICRO: micro_mean}.items():
+        means = [figure(metric)(evaluation.records) for metric in METRICS]
+        failed = str(sum(map(_failed, evaluation.records)))
+        rows.append((name, str(len(evaluation.records)), *map(t.number, means), *[""] * 3, failed))
     return Table(
         title=_title(
             f"{evaluation.subject.label}, {evaluation.subject.inference}: {evaluation.subject.policy}", results
         ),
         columns=("benchmark", "n", *METRIC_NAMES.values(), "hit", "searches", "tokens", "failed"),
         rows=tuple(rows),
-        notes=(f"{_HIT}.", *_partial_notes(results)),
+        notes=(f"{_HIT}. {IN_WORDS}", *_partial_notes(results)),
     )
 
 
@@ -247,9 +260,9 @@ def terminal(evaluations: Sequence[Evaluation]) -> list[Any]:
 
 
 def metrics(results: Sequence[MethodResult]) -> Mapping[str, Any]:
-    """EM by method, benchmark and average, mean over seeds: the metrics that DVC shows and compares."""
+    """EM by method, benchmark and macro average, mean over seeds: the metrics that DVC shows and compares."""
     names = [name for name in BENCHMARKS if name in {each.benchmark for each in _contract(results).questions}]
-    figures = {**{name: mean_where(on(name), "em") for name in names}, "average": macro_mean("em")}
+    figures = {**{name: mean_where(on(name), "em") for name in names}, _CSV[MACRO]: macro_mean("em")}
     found = {r.method: {name: r.over_seeds(figure) for name, figure in figures.items()} for r in results}
     return {m: {name: value and round(value.mean, 6) for name, value in row.items()} for m, row in found.items()}
 
@@ -269,13 +282,13 @@ def write(evaluations: Sequence[Evaluation], training: Sequence[TrainingRun], ou
     UserError where the evaluations cannot stand in one table (see `results.group`).
     """
     results = group(evaluations)
-    against = difference_table(results, design.bases, _title("Differences, paired by seed", results))
+    against = difference_tables(results, design.bases, _title("{}", results))
     written = [
         *t.write(out, "main", main_tables(results, design.style)),
         *t.write(out, "by_hops", [hops_table(results)]),
         *t.write(out, "diagnostics", [diagnostics_table(results, training)]),
         *t.write(out, "costs", _budget_tables(results, training, design)),
-        *(t.write(out, "differences", [against]) if against else []),
+        *(t.write(out, "differences", against) if against else []),
         *t.write(out, "published", [published_table()]),
     ]
     write_json(out / "metrics.json", metrics(results))
