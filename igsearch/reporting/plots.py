@@ -13,7 +13,8 @@ from igsearch.evaluation.statistics import Spread
 from igsearch.evaluation.store import Evaluation
 from igsearch.evaluation.summary import by_hops
 from igsearch.provenance import atomic_path, write_text
-from igsearch.reporting import credit_figures, curves
+from igsearch.reporting import credit_figures, curves, forest
+from igsearch.reporting.differences import differences
 from igsearch.reporting.examined import Examined
 from igsearch.reporting.figure import GREY, MANY, STYLE, caption_of, frame, panels, style_of
 from igsearch.reporting.results import (
@@ -127,14 +128,20 @@ def write(
     examined: Sequence[Examined],
     out: Path,
     validation_questions: int,
+    bases: Sequence[str] = (),
 ) -> list[Path]:
-    """Write the figures that the inputs allow, and curves.csv, below `out`. Returns the paths."""
+    """Write the figures that the inputs allow, and curves.csv, below `out`. Returns the paths.
+
+    validation_questions: how many were asked at each validation. bases: the methods that others are compared with.
+    """
     results = group(evaluations)
     synthetic = results[0].evaluations[0].subject.synthetic
     figures: dict[str, Callable[[], Figure | None]] = {
         curve.file: partial(curves.draw, training, curve, validation_questions, synthetic) for curve in curves.CURVES
     }
     figures["em_by_hops"] = partial(hops, results, synthetic)
+    partial_ = any(result.partial for result in results)
+    figures["differences"] = partial(forest.draw, differences(results, bases), synthetic, partial_)
     figures["information_gain"] = partial(credit_figures.gains, examined, synthetic)
     figures["advantage_mass"] = partial(credit_figures.mass, examined, synthetic)
     written: list[Path] = []

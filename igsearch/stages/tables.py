@@ -23,5 +23,6 @@ def run(context: Context) -> None:
         examined.read(context.input(f"artifacts/examine/{job.run}"), job.method, int(job.seed or 0))
         for job in table.examined(config)
     ]
-    plots.write(evaluations, training, looked_at, context.staging / "plots", config.train.validation_questions)
+    figures, asked = context.staging / "plots", config.train.validation_questions
+    plots.write(evaluations, training, looked_at, figures, asked, config.benchmark.bases)
     (context.staging / "tables" / "metrics.json").rename(context.staging / "metrics.json")

@@ -15,7 +15,7 @@ from igsearch.reporting.results import TrainingRun
 
 NAMES = (
     *("learning_curves", "uniform_groups", "first_query_useful", "em_by_hops"),
-    *("information_gain", "advantage_mass"),
+    *("information_gain", "advantage_mass", "differences"),
 )
 EXAMINED = [summary("grpo", 0, examined_rows(None)), summary("ig_search", 0, examined_rows(0.3))]
 
