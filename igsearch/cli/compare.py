@@ -1,5 +1,6 @@
-"""`igsearch compare RUN RUN`: what differs between two evaluations, then their figures, question by question."""
+"""`igsearch compare A B`: what differs between two evaluations or methods, then their figures, question by question."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,75 +11,115 @@ from igsearch.cli.options import Profile, Sets
 
 if TYPE_CHECKING:
     from igsearch.evaluation.contract import Difference
-    from igsearch.evaluation.paired import Paired
     from igsearch.evaluation.store import Evaluation
-    from igsearch.reporting.table import Table
 
 PANEL = "Looking closer"
-_TITLES = {
-    "em": "EM",
-    "f1": "F1",
-    "cover_em": "cover-EM",
-    "searches": "Searches per question",
-    "sampled_tokens": "Sampled tokens per question",
-}
-_NOTE = "B - A: over the same questions; 95 %: its interval over questions."
+_WHAT = "An evaluation folder, a run such as grpo-0, or a method: all its seeds. Several: with commas, or a pattern."
 
 
 def compare(
-    first: Annotated[str, typer.Argument(help="An evaluation folder, or a run such as grpo-0.", metavar="RUN")],
-    second: Annotated[str, typer.Argument(help="Another.", metavar="RUN")],
+    first: Annotated[str, typer.Argument(help=_WHAT, metavar="A")],
+    second: Annotated[str, typer.Argument(help="What to compare it with, named alike.", metavar="B")],
     despite: Annotated[
         bool, typer.Option("--despite", help="Show the figures although the contracts differ, below what differs.")
     ] = False,
     profile: Profile = None,
     sets: Sets = None,
 ) -> None:
-    """Compare two evaluations over the same questions: EM, F1, cover-EM and effort, with paired intervals.
+    """Compare two evaluations, or two methods over all their seeds: intervals, p values, and a verdict or a tie.
 
     First comes what differs between their contracts: corpus, retriever, budgets, prompt, questions, normalisation,
-    decoding. Where anything does, there are no figures without --despite.
+    decoding. Where anything does, there are no figures without --despite. Models are paired by training seed.
     """
     from igsearch.errors import UserError
-    from igsearch.evaluation import contract, paired, store
+    from igsearch.evaluation import contract, paired
 
-    one, other = (store.load(_folder(name, profile, sets)) for name in (first, second))
-    differing = contract.differences(one.contract, other.contract)
-    print(_terms(one, other, differing), end="")
+    one, other = (_evaluations(name, profile, sets) for name in (first, second))
+    differing = contract.differences(one[0].contract, other[0].contract)
+    runs = paired.paired_runs(one, other)
+    print(_terms(one, other, runs, differing), end="")
     if differing and not despite:
         terms = ", ".join(dict.fromkeys(found.term for found in differing))
         raise UserError(
             f"{first} and {second} were evaluated under different contracts (they differ in {terms}); evaluate both "
             "alike, or see the figures nevertheless with --despite"
         )
-    found = paired.pairs(one.records, other.records)
-    if not found:
+    if not runs:
+        raise UserError(f"{first} and {second} have no training seed in common, by which to pair them: name other runs")
+    found = paired.matched(runs)
+    if not found[0]:
         raise UserError(f"{first} and {second} have no question in common: there is nothing to compare")
-    _print_tables(one, other, {name: paired.compare(found, name) for name in paired.FIELDS})
+    _print_tables(runs, {name: paired.compare(found, name) for name in paired.FIELDS})
 
 
-def _folder(name: str, profile: str | None, sets: list[str] | None) -> Path:
-    """The folder of an evaluation: `name` itself, or that of the run of that name."""
+def _evaluations(name: str, profile: str | None, sets: list[str] | None) -> "list[Evaluation]":
+    """The evaluations that `name` names: of one method, under one contract, seeds ascending."""
+    from igsearch.errors import UserError
+    from igsearch.evaluation import store
+    from igsearch.reporting.results import group
+
+    folders = [folder for part in name.split(",") for folder in _folders(part, profile, sets)]
+    groups = group([store.load(folder) for folder in folders])
+    if len(groups) > 1:
+        several = ", ".join(each.method for each in groups)
+        raise UserError(f"{name} names evaluations of several methods ({several}); name one method on each side")
+    return list(groups[0].evaluations)
+
+
+def _folders(name: str, profile: str | None, sets: list[str] | None) -> Iterator[Path]:
+    """The evaluation folders of one part of an argument: itself, those of a pattern, or those of a run or method."""
+    from glob import glob
+
+    from igsearch.errors import UserError
+    from igsearch.evaluation.store import SUMMARY
+
+    if "*" in name:
+        found = sorted(Path(path).parent for path in glob(f"{name}/{SUMMARY}"))
+        if not found:
+            raise UserError(f"no evaluation folder matches {name}")
+        yield from found
+    elif (Path(name) / SUMMARY).exists():
+        yield Path(name)
+    elif Path(name).exists() or "/" in name:
+        raise UserError(f"{name} is not an evaluation folder: it has no {SUMMARY}")
+    else:
+        yield from (_of_run(run, profile, sets) for run in _runs(name, profile, sets))
+
+
+def _runs(name: str, profile: str | None, sets: list[str] | None) -> list[str]:
+    """A run itself; of a method, its runs with the seeds of the benchmark."""
+    from igsearch.cli.options import configuration
+    from igsearch.stages.table import WARM_START
+
+    if name == WARM_START or name.rpartition("-")[2].isdecimal():
+        return [name]
+    return [f"{name}-{seed}" for seed in configuration(profile, sets).benchmark.seeds]
+
+
+def _of_run(run: str, profile: str | None, sets: list[str] | None) -> Path:
     from igsearch.cli.answering import evaluation_of
     from igsearch.errors import UserError
     from igsearch.evaluation.store import SUMMARY
     from igsearch.stages import layout
 
-    if (Path(name) / SUMMARY).exists():
-        return Path(name)
-    if Path(name).exists() or "/" in name:
-        raise UserError(f"{name} is not an evaluation folder: it has no {SUMMARY}")
-    config, job = evaluation_of(name, profile, sets)
+    config, job = evaluation_of(run, profile, sets)
     folder = layout.of(config).at(job.fill(job.stage.outputs)[0])
     if not (folder / SUMMARY).exists():
         raise UserError(f"{folder} is missing: run `igsearch {job.fill([job.stage.command])[0]}` first")
     return folder
 
 
-def _terms(one: "Evaluation", other: "Evaluation", differing: "list[Difference]") -> str:
-    """Who is compared, and the contract or what differs: one line a term, the first run's value left of the bar."""
-    mine, theirs = one.contract.digest[:12], other.contract.digest[:12]
+def _terms(
+    one: "list[Evaluation]",
+    other: "list[Evaluation]",
+    runs: "list[tuple[Evaluation, Evaluation]]",
+    differing: "list[Difference]",
+) -> str:
+    """Who is compared, and the contract or what differs: one line a term, A's value left of the bar."""
+    mine, theirs = one[0].contract.digest[:12], other[0].contract.digest[:12]
     who = f"A: {_label(one)}\nB: {_label(other)}\n"
+    if len(runs) < max(len(one), len(other)):
+        who += f"paired by training seed: {len(runs)} of them\n"
     if not differing:
         return f"{who}one contract: {mine}\n"
     lines = "".join(f"  {_one_line(str(found))}\n" for found in differing)
@@ -89,32 +130,28 @@ def _one_line(text: str) -> str:
     return text.replace("\n", "\\n")
 
 
-def _table(name: str, figures: "dict[str, Paired]") -> "Table":
-    from igsearch.reporting.table import Table
-
-    digits = 3 if name in ("em", "f1", "cover_em") else 1
-    rows = []
-    for benchmark, of in figures.items():
-        means = (f"{of.first:.{digits}f}", f"{of.second:.{digits}f}", f"{of.difference:+.{digits}f}")
-        rows.append((benchmark, str(of.n), *means, f"{of.low:+.{digits}f} to {of.high:+.{digits}f}"))
-    return Table(_TITLES[name], ("benchmark", "n", "A", "B", "B - A", "95 %"), tuple(rows))
+def _label(evaluations: "list[Evaluation]") -> str:
+    subject = evaluations[0].subject
+    if len(evaluations) == 1:
+        return f"{subject.label}, {subject.inference}"
+    seeds = " ".join(str(each.subject.seed) for each in evaluations)
+    return f"{subject.method}, seeds {seeds}, {subject.inference}"
 
 
-def _label(evaluation: "Evaluation") -> str:
-    return f"{evaluation.subject.label}, {evaluation.subject.inference}"
-
-
-def _print_tables(one: "Evaluation", other: "Evaluation", figures: "dict[str, dict[str, Paired]]") -> None:
+def _print_tables(runs: "list[tuple[Evaluation, Evaluation]]", figures: "dict[str, dict]") -> None:
     from rich.console import Console
 
+    from igsearch.reporting.referee import comparison_table, explanation
+
+    everyone = [each for pair in runs for each in pair]
+    marks = ["synthetic data"] if any(each.subject.synthetic for each in everyone) else []
+    marks += ["PARTIAL"] if any(each.partial for each in everyone) else []
     console = Console()
     for name, of in figures.items():
-        console.print(_table(name, of).rich(), "")
-    mixed = one.subject.synthetic or other.subject.synthetic
-    console.print(f"{'Synthetic data. ' if mixed else ''}{_NOTE} average: unweighted mean of the benchmarks.")
-    for each in (one, other):
-        for reason in each.partial:
-            show.say(f"PARTIAL, {each.subject.label}: {reason}")
+        console.print(comparison_table(name, of, marks).rich(tight=True), "")
+    console.print(explanation(len(runs), next(iter(figures.values()))))
+    for label, reason in dict.fromkeys((each.subject.label, reason) for each in everyone for reason in each.partial):
+        show.say(f"PARTIAL, {label}: {reason}")
 
 
 def register(app: typer.Typer) -> None:

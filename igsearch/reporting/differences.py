@@ -69,9 +69,14 @@ def claim_of(estimate: Estimate) -> str:
     return OF_METHODS if estimate.methods else OF_MODELS
 
 
+def signed(value: float, digits: int = 1) -> str:
+    """`+1.4`; what rounds to nothing is `+0.0`, never `-0.0`."""
+    return f"{round(value, digits) + 0.0:+.{digits}f}"
+
+
 def points(value: float) -> str:
     """A share as points with their sign: `+1.4`."""
-    return f"{100 * value:+.1f}"
+    return signed(100 * value)
 
 
 def limits(claim: Claim) -> str:

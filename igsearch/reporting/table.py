@@ -47,14 +47,14 @@ class Table:
         columns, *rows = zip(self.columns, *self.rows, strict=True)
         return replace(self, columns=columns, rows=tuple(rows), left=1)
 
-    def rich(self) -> Any:
-        """The table for a Rich console: ranges below their means, the notes as caption."""
+    def rich(self, tight: bool = False) -> Any:
+        """The table for a Rich console: ranges below their means, the notes as caption. tight: one space a gap."""
         from rich import box
         from rich.markup import escape
         from rich.table import Table as RichTable
 
         caption = escape("\n".join(self.notes)) or None
-        slim: dict[str, Any] = {"box": box.SIMPLE_HEAD, "show_edge": False, "padding": (0, 1, 0, 0)}
+        slim: dict[str, Any] = {"box": box.SIMPLE_HEAD, "show_edge": False, "padding": (0, 0 if tight else 1, 0, 0)}
         table = RichTable(title=self.title, caption=caption, caption_justify="left", **slim)
         for i, name in enumerate(self.columns):
             is_left = i < self.left

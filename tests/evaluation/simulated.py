@@ -9,11 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq
-from scipy.stats import t
+from scipy.stats import sem, t
 
 from igsearch.evaluation import referee
 from igsearch.evaluation.referee import Scores
-from igsearch.evaluation.statistics import student
 from igsearch.seeds import generator
 
 FloatArray = npt.NDArray[np.float64]
@@ -79,8 +78,14 @@ def differences(world: World, draw: np.random.Generator) -> dict[str, FloatArray
     return found
 
 
+def judged(scores: Scores, draw: np.random.Generator) -> Interval:
+    """The interval on which the referee's verdict rests."""
+    claim = referee.estimates(scores, str(draw.integers(2**32)), flips=1)[referee.MACRO].decides
+    return claim.low, claim.high
+
+
 def crossed(scores: Scores, draw: np.random.Generator) -> Interval | None:
-    """The interval of the referee."""
+    """The same, where it may be narrower than that over questions alone."""
     claim = referee.of_methods(scores, referee.macro_weights(scores))
     return (claim.low, claim.high) if claim else None
 
@@ -115,12 +120,15 @@ def two_level_bootstrap(scores: Scores, draw: np.random.Generator, resamples: in
     return float(low), float(high)
 
 
-def over_seeds(scores: Scores, draw: np.random.Generator) -> Interval | None:
+def over_seeds(scores: Scores, draw: np.random.Generator) -> Interval:
     """Student's t interval of the seeds' figures: the questions are taken as all there are."""
-    return student(referee.figures_by_seed(scores, referee.macro_weights(scores)).tolist())
+    values_S = referee.figures_by_seed(scores, referee.macro_weights(scores))
+    mean, half = float(values_S.mean()), float(t.ppf(0.975, len(values_S) - 1) * sem(values_S))
+    return mean - half, mean + half
 
 
 METHODS: Mapping[str, Method] = {
+    "the referee": judged,
     "crossed, Cochran and Cox": crossed,
     "crossed, Satterthwaite": satterthwaite,
     "two-level bootstrap": two_level_bootstrap,
@@ -141,23 +149,29 @@ def coverage(world: World, methods: Mapping[str, Method], worlds: int) -> dict[s
     return {name: tuple(np.mean(of, axis=0).tolist()) for name, of in rows.items()}  # type: ignore[misc]
 
 
+WORLDS = (
+    ("no difference", World(SIZES, 3), 2000),
+    ("no difference", World(SIZES, 8), 2000),
+    ("no difference, seeds vary by .005", World(SIZES, 3, seed_sd=0.005), 2000),
+    ("no difference, seeds vary by .005", World(SIZES, 8, seed_sd=0.005), 2000),
+    ("no difference, a fifth of the questions", World(SMALL, 3), 2000),
+    ("no difference, the real test sizes", World(REAL, 3), 400),
+    ("no difference, the real test sizes", World(REAL, 8), 400),
+    ("3 points", World(SIZES, 3, 0.03), 2000),
+    ("3 points", World(SIZES, 8, 0.03), 2000),
+    ("5 points", World(SIZES, 3, 0.05), 2000),
+    ("5 points", World(SIZES, 8, 0.05), 2000),
+)
+
+
 def main() -> None:
     """Print the tables."""
-    for title, world, worlds in (
-        ("no difference", World(SIZES, 3), 2000),
-        ("no difference", World(SIZES, 8), 2000),
-        ("no difference, seeds that vary by .005", World(SIZES, 3, seed_sd=0.005), 2000),
-        ("no difference, seeds that vary by .005", World(SIZES, 8, seed_sd=0.005), 2000),
-        ("no difference, a fifth of the questions", World(SMALL, 3), 2000),
-        ("no difference, the real test sizes", World(REAL, 3), 500),
-        ("no difference, the real test sizes", World(REAL, 8), 300),
-        ("true difference 3 points", World(SIZES, 3, 0.03), 2000),
-        ("true difference 3 points", World(SIZES, 8, 0.03), 2000),
-        ("true difference 5 points", World(SIZES, 3, 0.05), 2000),
-        ("true difference 5 points", World(SIZES, 8, 0.05), 2000),
-    ):
-        print(f"\n{title}; {world.seeds} seeds, seed SD {world.seed_sd}, {sum(world.sizes.values())} questions")
-        for name, (covers, excludes, half) in coverage(world, METHODS, worlds).items():
+    for title, world, worlds in WORLDS:
+        methods = {name: method for name, method in METHODS.items() if world.sizes is not REAL or "level" not in name}
+        print(
+            f"\n{title}; {world.seeds} seeds, seed SD {world.seed_sd}, {sum(world.sizes.values())} questions, {worlds}"
+        )
+        for name, (covers, excludes, half) in coverage(world, methods, worlds).items():
             print(f"| {name} | {covers:.3f} | {excludes:.3f} | {100 * half:.2f} |", flush=True)
 
 
