@@ -12,7 +12,7 @@ from igsearch.config import Config
 from igsearch.errors import UserError, nearest
 
 INFRASTRUCTURE = (
-    "config.py", "methods.py", "errors.py", "provenance.py", "tracking.py",
+    "config.py", "methods.py", "errors.py", "provenance.py", "tracking.py", "tracing.py",
     "stages/layout.py", "stages/rule.py", "stages/table.py", "stages/tracked.py",
 )  # fmt: skip
 """Modules that no digest holds: they carry settings, messages and files from place to place and compute no result.
