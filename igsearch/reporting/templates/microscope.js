@@ -131,11 +131,13 @@ function select(place, focus = false) {
 
 // ---- a question
 
-/** The rollouts that a button chooses, as keys. */
+/** The rollouts that a button chooses, as keys. Of equal rewards the one with the highest gain is the better. */
 function preset(name) {
   const all = episodes(question());
-  const ranked = (run) =>
-    all.filter((each) => each.run === run).sort((a, b) => (b.episode.reward ?? -1) - (a.episode.reward ?? -1));
+  const reward = ({ episode }) => episode.reward ?? -Infinity;
+  const gain = ({ episode }) => Math.max(-1e9, ...episode.steps.map((step) => (step.gain ?? step.reference)?.gain ?? -1e9));
+  const above = (a, b) => (reward(a) === reward(b) ? gain(b) - gain(a) : reward(b) - reward(a));
+  const ranked = (run) => all.filter((each) => each.run === run).sort(above);
   const chosen = { all, runs: [ranked(0)[0], ranked(1)[0]], extremes: [ranked(0)[0], ranked(0).at(-1)] }[name];
   return new Set(chosen.filter(Boolean).map(key));
 }
@@ -171,7 +173,7 @@ function strip(asked, group, run) {
     ? [`; greedy answer ${group.greedy.em ? "right" : "wrong"}: `, said(group.greedy.prediction ?? "none")]
     : ["; no greedy answer known"];
   const means = ` – group of ${group.episodes.length}: mean reward ${number(group.reward)}, mean EM ${number(group.em)}`;
-  const heads = ["show", "rollout", "reward", "EM", "F1", "IG of each search", "answer and end"];
+  const heads = ["show", "rollout", "reward", "EM", "F1", "IG of each search", "answer"];
   const largest = Math.max(1e-9, ...gainsOf(asked).map((gain) => Math.abs(gain.gain)));
   return el(
     "div",
@@ -203,7 +205,7 @@ function sibling(run, episode, largest) {
     el("td", {}, box),
     cells.map((cell) => el("td", { class: "figure" }, String(cell))),
     el("td", {}, el("div", { class: "gains" }, gains)),
-    el("td", { class: episode.em ? "right" : "wrong" }, title: episode.end_sentence }, episode.em ? "✓ " : "✗ ", said(episode.prediction ?? "no answer"), end),
+    el("td", { class: episode.em ? "right" : "wrong", title: episode.end_sentence }, episode.em ? "✓ " : "✗ ", said(episode.prediction ?? "no answer"), end),
   );
 }
 
