@@ -30,12 +30,16 @@ def _rounded(value: Any) -> Any:
 
 
 def read_tables(folder: Path) -> str:
-    """The tables that a benchmark prints, as Markdown: exact match and, where it has base methods, the differences from
-    them, hops and costs."""
-    first, *_ = (folder / "main.md").read_text(encoding="utf-8").removeprefix("## ").split("\n## ")
-    more = ("differences", "by_hops", "costs") if (folder / "differences.md").exists() else ()
-    rest = [(folder / f"{name}.md").read_text(encoding="utf-8") for name in more]
-    return "\n".join([f"## {first.strip()}\n", *rest])
+    """The tables that a benchmark prints, as Markdown: exact match by benchmark and by hops, costs and, with several
+    methods, the differences in exact match."""
+    whole = [(folder / f"{name}.md").read_text(encoding="utf-8") for name in ("by_hops", "costs")]
+    heads = [folder / f"{name}.md" for name in ("main", "differences")]
+    return "\n".join([*(_first(path.read_text(encoding="utf-8")) for path in heads if path.exists()), *whole])
+
+
+def _first(tables: str) -> str:
+    first, *_ = tables.removeprefix("## ").split("\n## ")
+    return f"## {first.strip()}\n"
 
 
 class Lines:

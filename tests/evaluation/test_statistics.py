@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from igsearch.evaluation.statistics import Spread, bootstrap, interval, macro_interval, spread
+from igsearch.evaluation.statistics import Spread, bootstrap, interval, level_interval, spread, weighted_interval
 
 
 def test_spread_is_the_mean_and_the_range_over_seeds() -> None:
@@ -28,6 +28,23 @@ def test_the_interval_of_the_average_covers_it_in_95_of_100_worlds() -> None:
     draw, truth = np.random.default_rng(1), {"nq": (300, 0.7), "bamboogle": (125, 0.3)}
     covered = 0
     for _ in range(400):
-        low, high = macro_interval({name: list(draw.random(n) < p) for name, (n, p) in truth.items()})
+        groups = {name: (draw.random(n) < p).astype(float) for name, (n, p) in truth.items()}
+        low, high = weighted_interval(groups, dict.fromkeys(groups, 0.5))
         covered += low <= 0.5 <= high
     assert 0.92 <= covered / 400 <= 0.98
+
+
+def test_a_level_has_seeds_in_its_interval_from_three_on_and_stays_within_0_and_1() -> None:
+    draw = np.random.default_rng(2)
+    right_SQ = (draw.random((3, 200)) < np.array([[0.5], [0.6], [0.7]])).astype(float)
+    widths = [
+        high - low for low, high in (level_interval({"nq": right_SQ[:seeds]}, {"nq": 1.0}, "k") for seeds in (2, 3))
+    ]
+    assert widths[1] > 2 * widths[0]
+    assert level_interval({"nq": np.array([[1.0] * 9 + [0.0], [1.0] * 10, [0.0] + [1.0] * 9])}, {"nq": 1.0})[1] == 1.0
+
+
+def test_a_single_run_of_right_and_wrong_has_wilsons_interval() -> None:
+    scores = {"nq": np.array([[1.0] * 36 + [0.0] * 89])}
+    expected = binomtest(36, 125).proportion_ci(method="wilson")
+    assert level_interval(scores, {"nq": 1.0}) == pytest.approx((expected.low, expected.high))

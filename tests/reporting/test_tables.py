@@ -50,7 +50,10 @@ def test_main_csv_holds_what_the_records_say(written: Path, evaluations: list[Ev
     assert float(grpo["nq_seed_low"]) == pytest.approx(min(of_seeds), abs=1e-6)
     assert float(grpo["nq_seed_high"]) == pytest.approx(max(of_seeds), abs=1e-6)
     assert float(grpo["nq_95_low"]) < float(grpo["nq"]) < float(grpo["nq_95_high"])
-    assert float(grpo["average"]) == pytest.approx(sum(float(grpo[name]) for name in BENCHMARKS) / 7, abs=1e-6)
+    assert float(grpo["macro"]) == pytest.approx(sum(float(grpo[name]) for name in BENCHMARKS) / 7, abs=1e-6)
+    assert float(grpo["macro_95_low"]) < float(grpo["macro"]) < float(grpo["macro_95_high"])
+    assert float(grpo["macro_seed_sd"]) >= 0
+    assert rows[0]["macro_seed_sd"] == ""
 
 
 def test_main_md_says_synthetic_questions_and_seeds(written: Path) -> None:
@@ -59,6 +62,9 @@ def test_main_md_says_synthetic_questions_and_seeds(written: Path) -> None:
     assert "| questions |  | 40 | 40 | 40 | 40 | 40 | 40 | 40 | 280 |" in text
     assert "| warm start (no RL) | – |" in text
     assert "| ig_search_shared | 3 |" in text
+    assert "| macro average | 95 % |" in text
+    low, high = (f"{float(rows_of(written / 'main.csv')[1][f'macro_95_{end}']):.3f}"[1:] for end in ("low", "high"))
+    assert f"| {low}–{high} |" in text
     assert "PARTIAL" not in text
 
 
@@ -112,16 +118,16 @@ def test_slower_training_changes_no_table(
 def test_metrics_json_is_em_by_method(written: Path) -> None:
     metrics = json.loads((written / "metrics.json").read_text())
     assert sorted(metrics) == sorted(METHODS)
-    assert set(metrics["grpo"]) == {*BENCHMARKS, "average"}
+    assert set(metrics["grpo"]) == {*BENCHMARKS, "macro"}
 
 
 def test_a_partial_evaluation_is_marked_in_every_table(evaluations: list[Evaluation], tmp_path: Path) -> None:
     cut = [replace(each, partial=("at most 40 questions per benchmark",)) for each in evaluations[:3]]
     tables.write([*cut, *evaluations[3:]], [], tmp_path, DESIGN)
-    for name in ("main", "by_hops", "diagnostics"):
+    for name in ("main", "by_hops", "diagnostics", "differences"):
         text = (tmp_path / f"{name}.md").read_text(encoding="utf-8")
         assert "(synthetic data, PARTIAL)" in text
-        assert "PARTIAL, grpo: at most 40 questions per benchmark." in text
+        assert name == "differences" or "PARTIAL, grpo: at most 40 questions per benchmark." in text
 
 
 def test_failed_retrievals_leave_the_means_and_show(evaluations: list[Evaluation]) -> None:
