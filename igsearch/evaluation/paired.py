@@ -7,6 +7,7 @@ the keys of every draw.
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from operator import attrgetter
 from typing import TypeVar
 
@@ -93,7 +94,8 @@ def compare(found: Sequence[Sequence[Pair]], name: str) -> dict[str, Paired]:
     first = scores([[a for a, _ in of] for of in found], name)
     second = scores([[b for _, b in of] for of in found], name)
     # the key holds no name of a run: a pair of methods swapped draws the same
-    differences = estimates({each: second[each] - first[each] for each in first}, f"paired {name}")
+    subtracted = {each: second[each] - first[each] for each in first}
+    differences = estimates(subtracted, f"paired {name}", largest=1.0 if name in METRICS else inf)
     return {
         figure: Paired(_mean(first, weights), _mean(second, weights), differences[figure])
         for figure, weights in averages(first).items()

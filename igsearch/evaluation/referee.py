@@ -13,7 +13,7 @@ alike (macro average), or of all questions alike (micro average). Two claims are
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, sqrt
 from statistics import fmean
 from typing import Any
 
@@ -237,12 +237,15 @@ def _of_models(mean: float, resampled_R: FloatArray, flipped_R: FloatArray) -> C
     return Claim(float(low), float(high), sign_flip_p(mean, flipped_R))
 
 
-def _no_surer(wide: Claim, narrow: Claim) -> Claim:
+def _no_surer(wide: Claim, narrow: Claim, largest: float) -> Claim:
     """The wider of two claims, which is never the surer one: few seeds that agree by chance would make it so."""
-    return Claim(min(wide.low, narrow.low), max(wide.high, narrow.high), max(wide.p, narrow.p))
+    low, high = min(wide.low, narrow.low), max(wide.high, narrow.high)
+    return Claim(max(low, -largest), min(high, largest), max(wide.p, narrow.p))
 
 
-def estimate(scores: Scores, weights: Weights, resampled_R: FloatArray, flipped_R: FloatArray) -> Estimate:
+def estimate(
+    scores: Scores, weights: Weights, resampled_R: FloatArray, flipped_R: FloatArray, largest: float = inf
+) -> Estimate:
     """One figure. resampled_R, flipped_R: the same figure of `resampled_means` and of `flipped_means`."""
     by_seed = figures_by_seed(scores, weights)
     mean = fmean(by_seed.tolist())
@@ -252,15 +255,16 @@ def estimate(scores: Scores, weights: Weights, resampled_R: FloatArray, flipped_
         questions=sum(scores[name].shape[1] for name in weights),
         by_seed=tuple(by_seed.tolist()),
         models=models,
-        methods=_no_surer(methods, models) if methods else None,
+        methods=_no_surer(methods, models, largest) if methods else None,
         seed_sd=seed_deviation(scores, weights),
     )
 
 
-def estimates(scores: Scores, key: str = "", flips: int = FLIPS) -> dict[str, Estimate]:
+def estimates(scores: Scores, key: str = "", flips: int = FLIPS, largest: float = inf) -> dict[str, Estimate]:
     """Every figure of `averages`, by name. The draws are keyed by `key` and the benchmark, and shared by the figures.
 
-    scores: (S, Q) by benchmark, all of the same S >= 1 seeds, each of at least one question.
+    scores: (S, Q) by benchmark, all of the same S >= 1 seeds, each of at least one question. largest: the size that no
+    difference can exceed, at which intervals end.
     """
     resampled, flipped = {}, {}
     for name, of in scores.items():
@@ -268,7 +272,7 @@ def estimates(scores: Scores, key: str = "", flips: int = FLIPS) -> dict[str, Es
         resampled[name] = resampled_means(means_Q, generator("bootstrap", key, name))
         flipped[name] = flipped_means(means_Q, generator("sign flips", key, name), flips)
     return {
-        figure: estimate(scores, weights, _weighted(resampled, weights), _weighted(flipped, weights))
+        figure: estimate(scores, weights, _weighted(resampled, weights), _weighted(flipped, weights), largest)
         for figure, weights in averages(scores).items()
     }
 

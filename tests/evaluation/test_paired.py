@@ -99,3 +99,15 @@ def test_seeds_enter_the_interval_where_there_are_three() -> None:
     assert of.methods.high - of.methods.low > 2 * (of.models.high - of.models.low)
     assert of.seed_sd
     assert compare(matched(runs[:2]), "em")[MACRO].difference.methods is None
+
+
+def test_no_interval_leaves_what_differences_of_scores_can_be(made: Make) -> None:
+    """Three seeds of which one collapses: the t interval alone would reach from -1.8 to 1.1."""
+    right, wrong = ([made(i, em=em, f1=em, searches=int(9 * em)) for i in range(20)] for em in (1.0, 0.0))
+    found = [pairs(right, of) for of in (right, wrong, right)]
+    of = compare(found, "em")["nq"].difference
+    assert of.methods
+    assert of.methods.low == -1.0
+    effort = compare(found, "searches")["nq"].difference.methods
+    assert effort
+    assert effort.low < -9
