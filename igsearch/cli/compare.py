@@ -34,7 +34,7 @@ def compare(
     from igsearch.errors import UserError
     from igsearch.evaluation import contract, paired
 
-    one, other = (_evaluations(name, profile, sets) for name in (first, second))
+    one, other = (evaluations_of(name, profile, sets) for name in (first, second))
     differing = contract.differences(one[0].contract, other[0].contract)
     runs = paired.paired_runs(one, other)
     print(_terms(one, other, runs, differing), end="")
@@ -52,7 +52,7 @@ def compare(
     _print_tables(runs, {name: paired.compare(found, name) for name in paired.FIELDS})
 
 
-def _evaluations(name: str, profile: str | None, sets: list[str] | None) -> "list[Evaluation]":
+def evaluations_of(name: str, profile: str | None, sets: list[str] | None) -> "list[Evaluation]":
     """The evaluations that `name` names: of one method, under one contract, seeds ascending."""
     from igsearch.errors import UserError
     from igsearch.evaluation import store
