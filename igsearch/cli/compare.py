@@ -11,6 +11,7 @@ from igsearch.cli.options import Profile, Sets
 
 if TYPE_CHECKING:
     from igsearch.evaluation.contract import Difference
+    from igsearch.evaluation.paired import Paired
     from igsearch.evaluation.store import Evaluation
 
 PANEL = "Looking closer"
@@ -138,7 +139,7 @@ def _label(evaluations: "list[Evaluation]") -> str:
     return f"{subject.method}, seeds {seeds}, {subject.inference}"
 
 
-def _print_tables(runs: "list[tuple[Evaluation, Evaluation]]", figures: "dict[str, dict]") -> None:
+def _print_tables(runs: "list[tuple[Evaluation, Evaluation]]", figures: "dict[str, dict[str, Paired]]") -> None:
     from rich.console import Console
 
     from igsearch.reporting.referee import comparison_table, explanation

@@ -155,6 +155,8 @@ WORLDS = (
     ("no difference, seeds vary by .005", World(SIZES, 3, seed_sd=0.005), 2000),
     ("no difference, seeds vary by .005", World(SIZES, 8, seed_sd=0.005), 2000),
     ("no difference, a fifth of the questions", World(SMALL, 3), 2000),
+    ("no difference, one benchmark of 125", World({"bamboogle": 125}, 3), 2000),
+    ("no difference, one benchmark of 125", World({"bamboogle": 125}, 8), 2000),
     ("no difference, the real test sizes", World(REAL, 3), 400),
     ("no difference, the real test sizes", World(REAL, 8), 400),
     ("3 points", World(SIZES, 3, 0.03), 2000),
