@@ -70,7 +70,7 @@ def test_dvc_repro_again_has_nothing_to_do(run: Run) -> None:
 @pytest.mark.parametrize(
     ("setting", "expected"),
     [
-        ("methods.ig_search.alpha=0.9", {"train@ig_search-0"}),
+        ("methods.ig_search.alpha=0.9", {"train@ig_search-0", "examine@ig_search-0"}),
         ("train.learning_rate=0.5", {"train@grpo-0", "train@ig_search-0"}),
         ("evaluation.batch_size=9", {"evaluate@grpo-0", "evaluate@ig_search-0", "evaluate_warm_start"}),
         ("retrieval.heap=2g", set()),
@@ -91,7 +91,7 @@ def test_a_changed_parameter_makes_only_its_dependents_stale(
 @pytest.mark.parametrize(
     ("module", "expected"),
     [
-        ("credit/ig_search.py", {"train@grpo-0", "train@ig_search-0"}),
+        ("credit/ig_search.py", {"train@grpo-0", "train@ig_search-0", "examine@grpo-0", "examine@ig_search-0"}),
         ("reporting/tables.py", {"tables"}),
         ("training/demonstrations.py", {"warm_start"}),
         ("cli/show.py", set()),
@@ -164,3 +164,53 @@ def test_an_experiment_takes_over_the_projects_runs_and_leaves_its_dvc_clean(pro
     assert "| ig_search | grpo | 1 |" in (tables / "differences.md").read_text(encoding="utf-8")
     assert json.loads(run("dvc", "--cd", "experiments/mini", "status", "--json").stdout) == {}
     assert stale(run) == set()
+
+
+def test_the_microscope_shows_the_examined_rollouts_of_two_runs(project: Path, run: Run) -> None:
+    told = run("igsearch", "microscope", "ig_search-0", "--against", "grpo-0", "--out", "page.html").stderr
+    assert "examine-ig_search-0: up to date, reused" in told  # the benchmark has examined them
+    page = (project / "page.html").read_text(encoding="utf-8")
+    rows = [json.loads(line) for line in _rollouts(project, "ig_search-0")]
+    assert all(row["question"] in page for row in rows)
+    assert f"page.html: {len(rows)} rollouts of {len({row['uid'] for row in rows})} questions" in told
+
+
+def _rollouts(project: Path, name: str) -> list[str]:
+    text = (project / "artifacts" / "examine" / name / "rollouts.jsonl").read_text(encoding="utf-8")
+    return text.split("\n")[:-1]
+
+
+def test_a_question_that_was_not_examined_is_examined_for_its_page(project: Path, run: Run) -> None:
+    known = {json.loads(line)["uid"] for line in _rollouts(project, "ig_search-0")}
+    uid = next(f"nq/test_{i}" for i in range(12) if f"nq/test_{i}" not in known)
+    told = run("igsearch", "microscope", "ig_search-0", "--question", uid, "--out", "one.html").stderr
+    assert "one.html: 4 rollouts of 1 questions" in told
+    assert uid in (project / "one.html").read_text(encoding="utf-8")
+    assert (
+        "unknown test question 'nq/nothing'"
+        in run("igsearch", "microscope", "ig_search-0", "--question", "nq/nothing", code=2).stderr
+    )
+
+
+def test_whatif_measures_a_search_again_and_with_other_documents(project: Path, run: Run) -> None:
+    row = next(
+        row for row in map(json.loads, _rollouts(project, "ig_search-0")) if row["steps"] and row["steps"][0]["gain"]
+    )
+    (project / "passage.txt").write_text(f"{row['answers'][0]} .", encoding="utf-8")
+    told = run("igsearch", "whatif", "ig_search-0", "--episode", row["id"], "--documents", "passage.txt").stdout
+    assert f"{row['steps'][0]['gain']['gain']:+.3f}" in next(line for line in told.split("\n") if "as it was" in line)
+    assert f"what if it had read: {row['answers'][0]} ." in told
+    asked = run("igsearch", "whatif", "ig_search-0", "--episode", row["id"], "--query", row["question"]).stdout
+    assert "what if" in asked
+
+
+def test_whatif_tells_what_it_does_not_know(project: Path, run: Run) -> None:
+    first = json.loads(_rollouts(project, "ig_search-0")[0])["id"]
+    for options, sentence in {
+        (): "what if what? Give another --query, other --documents, or both",
+        ("--query", "x", "--step", "9"): "searches: --step 9 is none of them",
+        ("--documents", "nowhere.txt"): "documents nowhere.txt does not exist; check the path",
+    }.items():
+        assert sentence in run("igsearch", "whatif", "ig_search-0", "--episode", first, *options, code=2).stderr
+    told = run("igsearch", "whatif", "ig_search-0", "--episode", "nq/none#0", "--query", "x", code=2).stderr
+    assert "unknown rollout 'nq/none#0'" in told
