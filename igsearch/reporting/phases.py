@@ -46,7 +46,7 @@ def draw(seconds: Mapping[str, Mapping[str, float]], told: str) -> "Figure | Non
                 "edgecolor": "white",
                 "label": label,
             }
-            axes.barh(places, parts, 0.62, left=begin, edgecolor="white", **look)
+            axes.barh(places, parts, 0.62, left=begin, **look)
             begin += parts
     for place, of in enumerate(shown.values()):
         gain = of.get("information_gain", 0.0) / begin[place]
