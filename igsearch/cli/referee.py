@@ -1,0 +1,81 @@
+"""Judging results before they are believed: power, the published table under its own errors, a table cell opened."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from igsearch.cli.options import Profile, Sets, positive
+
+if TYPE_CHECKING:
+    from igsearch.reporting.power import Ground
+
+PANEL = "Looking closer"
+
+
+def power(
+    effect: Annotated[float, typer.Option(help="The difference to show, in points of EM.", metavar="POINTS")],
+    chance: Annotated[float, typer.Option("--power", help="With what probability it is to show.")] = 0.8,
+    alpha: Annotated[float, typer.Option(help="Level of the two-sided test.")] = 0.05,
+    seeds: Annotated[int, typer.Option(help="Training seeds of each method.")] = 3,
+    benchmark: Annotated[str | None, typer.Option(help="One benchmark in place of the macro average.")] = None,
+    recorded: Annotated[
+        tuple[str, str] | None,
+        typer.Option("--from", help="Shares, sizes and correlation of two recorded evaluations.", metavar="RUN RUN"),
+    ] = None,
+    profile: Profile = None,
+    sets: Sets = None,
+) -> None:
+    """Tell how many questions and seeds would show a difference, and the smallest that would show at the real sizes.
+
+    The test is paired by question. Without --from the shares are those of a published row and the correlations a grid.
+    """
+    from rich.console import Console
+
+    from igsearch.evaluation.power import Demand
+    from igsearch.reporting import power as tables
+
+    _within("--power", chance, 0.5, 1)
+    _within("--alpha", alpha, 0, 0.5)
+    positive(seeds, "--seeds")
+    ground, demand = _ground(recorded, benchmark, profile, sets), Demand(chance, alpha)
+    _within("--effect", effect, 0, 100 * ground.first.room)
+    console = Console()
+    for each in (
+        tables.smallest_table(ground, demand),
+        tables.questions_table(ground, effect / 100, demand),
+        *tables.seeds_tables(ground, effect / 100, seeds, demand),
+    ):
+        console.print(each.rich(), "")
+    console.print(tables.assumptions(ground, demand), markup=False, highlight=False)
+
+
+def _within(option: str, value: float, low: float, high: float) -> None:
+    from igsearch.errors import UserError
+
+    if not low < value < high:
+        raise UserError(f"{option} must lie between {low:g} and {high:.3g}, not at {value:g}")
+
+
+def _ground(
+    recorded: tuple[str, str] | None, benchmark: str | None, profile: str | None, sets: list[str] | None
+) -> "Ground":
+    from igsearch.cli.compare import evaluations_of
+    from igsearch.config import benchmark_id
+    from igsearch.errors import UserError, nearest
+    from igsearch.reporting import power as tables
+
+    if recorded:
+        one, other = (evaluations_of(name, profile, sets) for name in recorded)
+        ground = tables.from_records(one, other)
+    else:
+        ground = tables.from_published()
+    if benchmark is None:
+        return ground
+    if benchmark_id(benchmark) not in ground.first.shares:
+        raise UserError(f"these evaluations have no {benchmark} {nearest(benchmark, ground.first.shares)}")
+    return ground.only(benchmark)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(rich_help_panel=PANEL)(power)
