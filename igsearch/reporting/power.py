@@ -9,7 +9,7 @@ import numpy as np
 from igsearch.errors import UserError
 from igsearch.evaluation import power
 from igsearch.evaluation.paired import matched, paired_runs, scores
-from igsearch.evaluation.power import Setting, Demand
+from igsearch.evaluation.power import Demand, Setting
 from igsearch.evaluation.referee import MACRO, FloatArray, macro_weights, seed_deviation
 from igsearch.evaluation.store import Evaluation
 from igsearch.reporting import table as t
@@ -21,9 +21,7 @@ SEED_SOURCE = (
     "1.4 points is what AutoRefine's paper gives for three seeds of Qwen2.5-3B (macro EM .408 +- .014, "
     "arXiv:2505.11277v5), read as a standard deviation; for other methods it is an assumption."
 )
-_GROWN = (
-    "macro average, all: every benchmark larger by one factor. or …: that benchmark alone, the others as they are."
-)
+_GROWN = "macro average, all: every benchmark larger by one factor. or …: that benchmark alone, the others as they are."
 _ROW = ("MR-Search", "Qwen2.5-3B", "base")
 
 
@@ -152,10 +150,6 @@ def questions_table(ground: Ground, difference: float, demand: Demand) -> Table:
         columns=("benchmark", "n", "EM", *ground.settings),
         rows=tuple(rows),
         notes=(_GROWN,) if len(names) > 1 else (),
-    )
-            if len(names) > 1
-            else ()
-        ),
     )
 
 
