@@ -4,7 +4,6 @@ A task runs the command of its stage in a process of its own. Whether there is a
 card, whichever door made it; Prefect's cache key is the stage's input digest, given only while the card is good.
 """
 
-import csv
 import json
 import os
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from prefect.tasks import Task
 
 from igsearch import tracking
 from igsearch.config import load
-from igsearch.stages import layout, table, tracked, versions
+from igsearch.stages import benchmark_run, layout, table, versions
 from igsearch.stages.launch import Overrides, bring, children
 from igsearch.stages.layout import Layout
 from igsearch.stages.rule import Plan, check_settings
@@ -126,45 +125,29 @@ def igsearch(
     parent = open_parent(where)
     workers: Any = ThreadPoolTaskRunner(max_workers=where.config.benchmark.workers)
     stages.with_options(task_runner=workers)([job.name for job in jobs], overrides, where.title)
-    gather(jobs, where, parent)
+    benchmark_run.gather(jobs, where, parent)
     if where.run is None and versions.tracked(where.base):
         versions.commit(jobs, where)
     tables = where.at("results/tables")
     if not only or "tables" in only:
+        benchmark_run.publish(where, parent)
         publish(tables, parent)
     return str(tables)
 
 
 def open_parent(where: Layout) -> str:
-    """The MLflow run that groups the runs of this configuration. The stages' processes find it in the environment."""
-    config = where.config
+    """The MLflow run of the benchmark. The stages' processes find it in the environment."""
     tracking.close_dead_runs()
-    parent = tracking.benchmark_run(config.digest, f"benchmark, {config.profile}", tracking.run_tags(config))
+    parent = benchmark_run.open_run(where)
     os.environ[tracking.PARENT_ENV] = parent
     return parent
 
 
-def gather(jobs: Sequence[Job], where: Layout, parent: str) -> None:
-    """Link the MLflow runs of all jobs to the parent, and see that those of reused evaluations are complete."""
-    plans = [Plan(job, where) for job in jobs]
-    evaluated = [plan for plan in plans if plan.card and plan.job.stage.function == "evaluate"]
-    for plan in evaluated:
-        tracked.complete(plan.job, where, plan.inputs, where.at(plan.output_names[0]))
-    for plan in plans:
-        if plan.card and plan.card.run_id:
-            tracking.adopt(plan.card.run_id, parent)
-    if evaluated:  # all of the same data
-        tracking.tag(parent, tracking.run_tags(where.config, tracked.data_digest(evaluated[0].inputs)))
-
-
 def publish(tables: Path, parent: str) -> None:
-    """The main table to Prefect and to the parent run in MLflow, and a link from one to the other."""
-    with (tables / "main.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    create_table_artifact(rows, key="em-table", description="Exact match, mean over seeds")
+    """The main table to Prefect, and a link to the run in MLflow."""
+    create_table_artifact(
+        benchmark_run.read(tables / "main.csv"), key="em-table", description="Exact match, mean over seeds"
+    )
     create_markdown_artifact((tables / "main.md").read_text(encoding="utf-8"), key="main-table")
     server = f"http://127.0.0.1:{os.environ.get('MLFLOW_PORT', '5000')}"
     create_link_artifact(tracking.page(server, parent), key="mlflow", link_text="The runs in MLflow")
-    run = tracking.Run(tracking.open_store()[0], parent)
-    run.log_folder(tables, "tables")
-    run.log_table("em", rows)

@@ -60,27 +60,26 @@ def _pieces(row: Row) -> Iterator[tuple[bool, str, range]]:
         start = end
 
 
+def _found(step: Row) -> list[dict[str, Any]]:
+    """The hits of a search, each with whether it was shown; those of trajectories have no text."""
+    if "documents" in step:
+        return list(step["documents"])
+    count = len(step["hits"]) if step["shown"] is None else step["shown"]
+    return [{**hit, "shown": place < count} for place, hit in enumerate(step["hits"])]
+
+
 def _documents(row: Row, index: int, shown_text: str) -> list[dict[str, Any]]:
-    """The documents of a search as MLflow shows them. Trajectories hold no texts: there a document that was shown alone
-    has the text that was shown, any other its title."""
-    step = row["steps"][index]
-    found = step.get("documents") or [
-        {**hit, "shown": place < (len(step["hits"]) if step["shown"] is None else step["shown"])}
-        for place, hit in enumerate(step.get("hits", ()))
-    ]
-    earlier = {
-        each["id"]
-        for before in row["steps"][:index]
-        for each in before.get("documents") or before["hits"][: before["shown"]]
-        if each.get("shown", True)
-    }
+    """The documents of a search as MLflow shows them. Where the row has no texts, a document that was shown alone has
+    the text that was shown, any other its title."""
+    found = _found(row["steps"][index])
+    before = {each["id"] for step in row["steps"][:index] for each in _found(step) if each["shown"]}
     alone = sum(each["shown"] for each in found) == 1
     return [
         {
             "page_content": each.get("text") or (shown_text if alone and each["shown"] else each["title"]),
             "metadata": {
                 **{key: each[key] for key in ("id", "title", "score", "shown")},
-                "new": each.get("new", each["id"] not in earlier),
+                "new": each["id"] not in before,
             },
         }
         for each in found
@@ -90,7 +89,7 @@ def _documents(row: Row, index: int, shown_text: str) -> list[dict[str, Any]]:
 def _gain(gain: Row) -> Node:
     random = gain["random"]
     return Node(
-        "information gain",
+        f"information gain {gain['gain']:+.2f}",
         SpanType.EVALUATOR,
         {"log_probability": {"real": gain["real"], "random": random}, "unit": "nats per weighted answer token"},
         {"gain": gain["gain"], "real": gain["real"], "mean_of_random": sum(random) / len(random) if random else None},
@@ -188,9 +187,14 @@ def _spans(node: Node, trace: int, start: int, parent: int | None = None) -> lis
 
 
 def _assessments(row: Row) -> list[Any]:
-    source = AssessmentSource(source_type="CODE", source_id="igsearch")
-    scores = [Feedback(name=name, value=row[name], source=source) for name in ("em", "f1") if row.get(name) is not None]
-    return [*scores, Expectation(name="answers", value=list(row["answers"]), source=source)]
+    """EM and F1 as feedback, under names of their own where the rollout was examined: MLflow averages over a run's
+    traces by name. The accepted answers as expectation."""
+    source, of = AssessmentSource(source_type="CODE", source_id="igsearch"), " of rollout" if "id" in row else ""
+    scores: dict[str, Any] = {f"{name}{of}": row.get(name) for name in ("em", "f1")}
+    gains = [step["gain"]["gain"] for step in row["steps"] if step.get("gain")]
+    scores["information gain"] = sum(gains) / len(gains) if gains else None  # mean over the searches
+    told = [Feedback(name=name, value=value, source=source) for name, value in scores.items() if value is not None]
+    return [*told, Expectation(name="answers", value=list(row["answers"]), source=source)]
 
 
 def _info(row: Row, trace: int, start: int, experiment: str, run: str, tags: Mapping[str, str]) -> TraceInfo:

@@ -11,8 +11,9 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,8 @@ def tracking_uri() -> str:
 
 
 def page(server: str, run_id: str | None = None) -> str:
-    """The page of all runs, or of one, in the UI served there. Without the type MLflow opens its pages for traces,
-    which are empty here."""
+    """The page of all runs, or of one, in the UI served there. Without the type MLflow opens its pages for traces: they
+    show what the runs answered, but neither curves nor a comparison of figures."""
     runs = f"runs/{run_id}" if run_id else "runs"
     return f"{server}/#/experiments/{open_store()[1]}/{runs}?workflowType=machine_learning"
 
@@ -127,29 +128,35 @@ class Run:
     """A run that is being written. Metrics are buffered and leave in batches about once a second."""
 
     def __init__(self, client: MlflowClient, run_id: str) -> None:
-        """Attach to a run of the store, with the metric steps that it holds already."""
+        """Attach to a run of the store."""
         self.client, self.id = client, run_id
         self._pending: list[Metric] = []
         self._flushed = time.monotonic()
-        names = client.get_run(run_id).data.metrics
-        self._seen = {(name, point.step) for name in names for point in client.get_metric_history(run_id, name)}
+
+    @cached_property
+    def _seen(self) -> set[tuple[str, int]]:
+        """The metric steps that the run holds."""
+        names = self.client.get_run(self.id).data.metrics
+        return {(name, point.step) for name in names for point in self.client.get_metric_history(self.id, name)}
 
     def log_metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Log values at a training step. A step that the run holds already is left out: a resumed run repeats some."""
-        now = int(time.time() * 1000)
         fresh = {name: value for name, value in values.items() if (name, step) not in self._seen}
         self._seen.update((name, step) for name in fresh)
-        self._pending.extend(Metric(name, float(value), now, step) for name, value in fresh.items())
+        self._add(step, fresh)
         if time.monotonic() - self._flushed > _FLUSH_SECONDS or len(self._pending) >= _METRICS_PER_CALL:
             self.flush()
+
+    def _add(self, step: int, values: Mapping[str, float]) -> None:
+        now = int(time.time() * 1000)
+        self._pending.extend(Metric(name, float(value), now, step) for name, value in values.items())
 
     def log_results(self, step: int, values: Mapping[str, float]) -> None:
         """Log final figures such as `em/nq`. A figure that has changed since is logged again and becomes the latest."""
         latest = self.client.get_run(self.id).data.metrics
-        changed = {name: value for name, value in values.items() if latest.get(name) != float(value)}
-        self._seen.difference_update((name, step) for name in changed)
-        self.log_metrics(step, changed)
+        self._add(step, {name: value for name, value in values.items() if latest.get(name) != float(value)})
         self.flush()
+        vars(self).pop("_seen", None)  # what is looked up the next time holds these, too
 
     def flush(self) -> None:
         """Send what is buffered."""
@@ -263,15 +270,36 @@ def benchmark_run(key: str, name: str, tags: Mapping[str, str]) -> str:
         return str(made.info.run_id)
 
 
-def holds(run_id: str | None, values: Mapping[str, float]) -> bool:
-    """Whether the store has the run, finished, with these as its latest figures."""
+def holding(run_id: str | None, values: Mapping[str, float]) -> str | None:
+    """The id of the run, or of the one in its place, where the store has it finished with these as its latest
+    figures."""
     stored = _find(run_id)
-    return bool(stored and stored.info.status == "FINISHED" and values.items() <= stored.data.metrics.items())
+    if stored and stored.info.status == "FINISHED" and values.items() <= stored.data.metrics.items():
+        return str(stored.info.run_id)
+    return None
 
 
 def tag(run_id: str, tags: Mapping[str, str]) -> None:
     """Set tags of a run, over old values, without opening it."""
     Run(open_store()[0], run_id).set_tags(tags)
+
+
+def tags_of(run_id: str) -> dict[str, str]:
+    """The tags of a run."""
+    return dict(open_store()[0].get_run(run_id).data.tags)
+
+
+def child_of(parent: str, run_id: str) -> str | None:
+    """The id of the run, or of the one in its place, where the store has it below this parent."""
+    child = _find(run_id)
+    return child.info.run_id if child and child.data.tags.get(MLFLOW_PARENT_RUN_ID) == parent else None
+
+
+def mean_over_steps(run_id: str, names: Iterable[str]) -> dict[str, float]:
+    """The mean over a run's steps of each of these metrics that it has."""
+    client = open_store()[0]
+    values = {name: [point.value for point in client.get_metric_history(run_id, name)] for name in names}
+    return {name: sum(each) / len(each) for name, each in values.items() if each}
 
 
 def adopt(run_id: str, parent: str) -> None:

@@ -137,14 +137,14 @@ def test_a_run_made_in_place_of_a_lost_one_is_found_the_next_time(store: MlflowC
     with tracking.run("moved", {}, {}, run_id=lost) as second:
         pass
     assert second.id == first.id
-    assert tracking.holds(lost, {"em/nq": 0.5})
-    assert not tracking.holds(lost, {"em/nq": 0.75})
-    assert not tracking.holds("e" * 32, {})
+    assert tracking.holding(lost, {"em/nq": 0.5}) == first.id
+    assert tracking.holding(lost, {"em/nq": 0.75}) is None
+    assert tracking.holding("e" * 32, {}) is None
 
 
 def test_evaluating_a_finished_run_keeps_its_duration(store: MlflowClient) -> None:
     with tracking.run("trained", {}, {}) as run:
-        assert not tracking.holds(run.id, {})
+        assert tracking.holding(run.id, {}) is None
     end = store.get_run(run.id).info.end_time
     time.sleep(0.01)
     with tracking.run("trained", {}, {}, run_id=run.id) as evaluation:

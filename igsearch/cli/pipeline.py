@@ -168,7 +168,15 @@ def report(profile: Profile = None, sets: Sets = None, dry_run: DryRun = False) 
     config = configuration(profile, sets)
     done = bring(_job("tables"), config, dry_run)
     if done:
+        tell(config)
         show_table(config)
+
+
+def tell(config: "Config") -> None:
+    """Tell MLflow of tables, figures and their numbers, unless it knows of them."""
+    from igsearch.stages import benchmark_run, layout
+
+    benchmark_run.tell(layout.of(config))
 
 
 def show_table(config: "Config") -> None:
@@ -195,6 +203,7 @@ def benchmark(profile: Profile = None, sets: Sets = None, dry_run: DryRun = Fals
             print(f"# {job.name}: {'waits for its inputs' if plan.missing else plan.stale() or 'up to date'}")
         return
     launch.benchmark(where, launch.Overrides(profile, tuple(sets or ())), show.say)
+    tell(config)
     show_table(config)
 
 
