@@ -98,6 +98,14 @@ _CONTRACT = (  # the prompts that a contract names stand in the modules that ans
     *(f"policy/{name}.py" for name in ("base", "decode", "generate", "pieces")),
     *("retrieval/base.py", "rollout/attempts.py", "rollout/environment.py", *_PROTOCOL, "seeds.py"),
 )
+_REPORTING = tuple(
+    f"reporting/{name}"
+    for name in (
+        *("costs.py", "credit_figures.py", "curves.py", "differences.py", "examined.py", "figure.py", "forest.py"),
+        *("plots.py", "published.py", "published_results.csv", "published_tables.py", "results.py", "table.py"),
+        "tables.py",
+    )
+)  # of reporting/ what writes files of results; the rest answers commands
 _RETRIEVAL = ("retrieval.k", "retrieval.k1", "retrieval.b")
 _OF_THE_METHOD = tuple(f"methods.{{method}}.{key}" for key in ("attempts", "attempt_turns", "group_size", "inference"))
 _ANSWERING = ("evaluation", "rollout", *_RETRIEVAL, "policy.dtype", "data.evaluate", "data.limit", "data.synthetic")
@@ -231,7 +239,7 @@ STAGES = {
                 "data.synthetic",
             ),
             modules=(
-                "reporting",
+                *_REPORTING,
                 "records.py",
                 *(
                     f"evaluation/{name}.py"

@@ -36,7 +36,7 @@ def _is_code(path: Path) -> bool:
 def _files(entry: str) -> set[str]:
     path = PACKAGE / entry
     files = [path] if path.is_file() else [each for each in path.rglob("*.py") if _is_code(each)]
-    return {str(each.relative_to(PACKAGE)) for each in files}
+    return {str(each.relative_to(PACKAGE)) for each in files if each.suffix == ".py"}
 
 
 @pytest.mark.parametrize("name", STAGES)
