@@ -1,9 +1,8 @@
 """The three processes behind `make up`: Prefect's server, the served deployments and the MLflow UI, on 127.0.0.1.
 
-They are known by process id and start time (.run/services.json), and only these are ever ended.
+Only what an earlier `up` started is ever ended.
 """
 
-import json
 import os
 import signal
 import socket
@@ -22,19 +21,10 @@ import psutil
 from igsearch.errors import UserError
 from igsearch.provenance import write_json
 from igsearch.stages.parent import DIES_WITH
+from igsearch.stages.served import HOST, RUN, STATE, Entry, ports, running
 
-RUN = Path(".run")
-STATE = RUN / "services.json"
-HOST = "127.0.0.1"
 PREFECT, MLFLOW, DEPLOYMENTS = "Prefect server", "MLflow UI", "deployments"
 _PATIENCE = 180.0
-
-Entry = dict[str, object]
-
-
-def ports() -> dict[str, int]:
-    """The ports of the two servers, by the variable that changes them."""
-    return {name: int(os.environ.get(name, port)) for name, port in (("PREFECT_PORT", 4200), ("MLFLOW_PORT", 5000))}
 
 
 def environment(prefect_port: int) -> dict[str, str]:
@@ -149,23 +139,6 @@ def deployments() -> Service:
 def _entry(service: Service, process: "subprocess.Popen[bytes]") -> Entry:
     born = psutil.Process(process.pid).create_time()
     return {"name": service.name, "pid": process.pid, "born": born, "address": service.address}
-
-
-def running() -> list[Entry]:
-    """The services of an earlier `up` that are still alive."""
-    try:
-        listed: list[Entry] = json.loads(STATE.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return []
-    return [each for each in listed if _alive(each)]
-
-
-def _alive(entry: Entry) -> bool:
-    try:
-        process = psutil.Process(int(str(entry["pid"])))
-        return process.create_time() == entry["born"] and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def end(pids: Iterable[int]) -> None:
