@@ -120,8 +120,9 @@ def _group(rows: Sequence[Row] | None, greedy: Mapping[str, Any] | None, passage
     """The rollouts of a run to one question; None where it has none."""
     if not rows:
         return None
+    solved = all(row["reward"] is None or row["reward"] >= 1 for row in rows)
     return {
-        "episodes": [_episode(row, passages) for row in rows],
+        "episodes": [_episode(row, solved, passages) for row in rows],
         "reward": _mean(row["reward"] for row in rows),
         "em": _mean(row["em"] for row in rows),
         "greedy": greedy and {"em": greedy["em"], "prediction": greedy["prediction"]},
@@ -130,7 +131,8 @@ def _group(rows: Sequence[Row] | None, greedy: Mapping[str, Any] | None, passage
 
 def _extremes(episodes: Sequence[Mapping[str, Any]]) -> list[float] | None:
     """Highest and lowest gain of the searches; None where no search has one."""
-    gains = [step["gain"]["gain"] for episode in episodes for step in episode["steps"] if step["gain"]]
+    measured = (step["gain"] or step["reference"] for episode in episodes for step in episode["steps"])
+    gains = [found["gain"] for found in measured if found]
     return [max(gains), min(gains)] if gains else None
 
 
@@ -148,7 +150,7 @@ def _change(shown: Sequence[Mapping[str, Any] | None], greedy: Sequence[Mapping[
     return {"kind": kind, "by": by, "from": marks[1], "to": marks[0]}
 
 
-def _episode(row: Row, passages: _Passages) -> dict[str, Any]:
+def _episode(row: Row, solved: bool, passages: _Passages) -> dict[str, Any]:
     sampled = [place for place, flag in enumerate(row["sampled"]) if flag]
     whole, outcome = row["advantage"], row["outcome_advantage"]
     steps = None if outcome is None else [own - other for own, other in zip(whole, outcome, strict=True)]
@@ -159,7 +161,7 @@ def _episode(row: Row, passages: _Passages) -> dict[str, Any]:
         "whole": _runs(whole, sampled),
         "outcome": None if outcome is None else _runs(outcome, sampled),
         "step": None if steps is None else _runs(steps, sampled),
-        "steps": [_step(step, row, passages) for step in row["steps"]],
+        "steps": [_step(step, row, solved, passages) for step in row["steps"]],
         "asides": [{"step": each["step"], "text": each["text"]} for each in row["asides"]],
     }
 
@@ -196,7 +198,7 @@ def parts(row: Row) -> list[dict[str, Any]]:
     return found
 
 
-def _step(step: Mapping[str, Any], row: Row, passages: _Passages) -> dict[str, Any]:
+def _step(step: Mapping[str, Any], row: Row, solved: bool, passages: _Passages) -> dict[str, Any]:
     documents = [
         [passages.place(each), _figure(each["score"]), int(each["new"]), int(each["shown"])]
         for each in step["documents"]
@@ -208,7 +210,7 @@ def _step(step: Mapping[str, Any], row: Row, passages: _Passages) -> dict[str, A
         "documents": documents,
         "gain": gain,
         "reference": None if gain else reference,
-        "why": None if gain else _why(step, row),
+        "why": None if gain else _why(step, row, solved),
     }
 
 
@@ -220,14 +222,14 @@ def _gain(gain: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return {**figures, "random": [_figure(value) for value in gain["random"]]}
 
 
-def _why(step: Mapping[str, Any], row: Row) -> str:
-    """Why a search has no gain."""
-    if step["gain"] is not None:
-        return "not measured: this method counts the gain of such a search as 0, whatever it is"
+def _why(step: Mapping[str, Any], row: Row, solved: bool) -> str:
+    """Why a search has no gain: of the reasons that there are (rewards/information_gain.py), the first that holds."""
     if row["end"] == "retriever_failed":
-        return "not scored: the retriever failed in this rollout"
+        return "the retriever failed in this rollout"
     if not step["documents"]:
-        return "not scored: the search found no documents"
-    if not any(each["new"] for each in step["documents"]):
-        return "not scored: the search brought no passage that was new"
-    return "not scored: too short documents, or nothing to put in their place"
+        return "the search found no documents"
+    if _gain(step.get("reference")) is None:
+        return "its documents are too short, or there is nothing to put in their place"
+    if not step["new_passages"]:
+        return "the search brought no passage that was new"
+    return "every rollout of the group is right" if solved else "its settings leave nothing to put in their place"

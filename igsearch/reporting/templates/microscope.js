@@ -212,10 +212,10 @@ function sibling(run, episode, largest) {
 /** A gain as a small bar from the middle, on the scale of the largest of this question. */
 function small({ gain, reference, query, why }, largest) {
   const shown = gain ?? reference;
-  if (!shown) return el("span", { class: "small none", title: `${query}: ${why}` }, "not scored");
+  if (!shown) return el("span", { class: "small none", title: `${query}: not scored, ${why}` }, "not scored");
   const half = (50 * Math.abs(shown.gain)) / largest;
   const bar = el("i", { class: shown.gain < 0 ? "neg" : "pos", style: { left: `${shown.gain < 0 ? 50 - half : 50}%`, width: `${half}%` } });
-  return el("span", { class: "small", title: `${query}: ${signed(shown.gain)} ${UNIT}` }, el("span", { class: "track" }, bar), signed(shown.gain));
+  return el("span", { class: "small", title: `${query}: ${signed(shown.gain)} ${UNIT}${gain ? "" : `; for reference only: ${why}`}` }, el("span", { class: "track" }, bar), gain ? signed(shown.gain) : el("i", {}, `(${signed(shown.gain)})`));
 }
 
 function toolbar(asked) {
@@ -358,7 +358,7 @@ function axisOf(gains) {
 
 function gainFigure(step, axis) {
   const gain = step.gain ?? step.reference;
-  if (!gain) return el("p", { class: "unscored" }, `Information gain: ${step.why}.`);
+  if (!gain) return el("p", { class: "unscored" }, `Information gain not scored: ${step.why}.`);
   const base = gain.real - gain.gain;
   const [low, high] = [Math.min(base, gain.real), Math.max(base, gain.real)];
   const mark = (kind, value, label) => el("i", { class: kind, style: { left: axis.at(value) }, title: `${label} ${number(value)} nats`, "data-value": value });
@@ -368,7 +368,7 @@ function gainFigure(step, axis) {
     : "no counterfactual is subtracted";
   const cut = gain.truncated ? `; ${count(gain.truncated, "context")} lost the beginning` : "";
   const text = `real ${number(gain.real)}, ${against}${cut}`;
-  const unearned = step.gain ? "" : ` – for reference only; in this method ${step.why}`;
+  const unearned = step.gain ? "" : ` – measured for reference only, not scored by this method: ${step.why}`;
   return el(
     "figure",
     { class: "gain" },
