@@ -16,8 +16,8 @@ from igsearch.provenance import digest_tree
 from igsearch.records import BENCHMARKS, Question
 from igsearch.retrieval import lucene
 from igsearch.retrieval.stack import open_retriever
+from igsearch.stages import tracked
 from igsearch.stages.rule import Progress, Say
-from igsearch.stages.tracked import figures, table_rows
 
 
 def questions_at(path: Path) -> dict[str, list[Question]]:
@@ -81,10 +81,12 @@ def _track(config: Config, outcome: Outcome, inference: str, out: Path, corpus: 
     if not (tracking.FOLDER.is_dir() or "MLFLOW_TRACKING_URI" in os.environ):
         return
     name = f"{inference}, {config.policy.name}"
-    params, tags = tracking.run_params(config, inference, 0), tracking.run_tags(config, corpus)
-    with tracking.run(name, params, tags) as tracked:
-        tracked.log_results(0, figures(outcome.summary))
-        tracked.log_dataset(config.data.corpus.name, corpus, config.data.corpus, "evaluation")
+    params = tracking.run_params(config, inference, 0)
+    tags = {**tracking.run_tags(config, corpus), **tracked.marks(outcome.summary["partial"])}
+    with tracking.run(name, params, tags) as run:
+        run.log_results(0, tracked.figures(outcome.summary))
+        run.log_dataset(config.data.corpus.name, corpus, config.data.corpus, "evaluation")
         for path in (store.RECORDS, store.TRAJECTORIES, store.SUMMARY):
-            tracked.log_folder(out / path, "evaluation")
-        tracked.log_table("em", table_rows(outcome.summary, name))
+            run.log_folder(out / path, "evaluation")
+        run.log_table("em", tracked.table_rows(outcome.summary, name))
+    tracked.trace_evaluation(run.id, name, out, config.tracking.traces)
