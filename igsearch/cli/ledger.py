@@ -17,19 +17,21 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
+ABSENT = "–"
 _KINDS = {
     "noise": "draws",
     "released": "released",
     "together": "released",
     "alike": "as we do",
 }
-_NOTE = (
-    "Gains in nats per weighted answer token; differences are other minus ours. Means are over questions, each with "
-    "the mean of its searches; 95 %: over questions. size: mean absolute difference of a search. signs: searches whose "
-    "gain has the opposite sign; beyond .1: those where neither is within the dead zone. rank: Spearman. changed: "
-    "searches whose gain differs by more than rounding. Read all against `another draw`, which changes nothing but the "
-    "random draws: pool: any other pair and released form draw anew as well, the others keep our draws. From thoughts "
-    "kept on, the released scorer does as we do, and the row tells what the other choice would do."
+_NOTES = (
+    "Gains in nats per weighted answer token. Differences: other minus ours. Means are over questions, each with the "
+    "mean of its searches; 95 %: over questions.",
+    "changed: searches whose gain differs by more than rounding. size: mean absolute difference of a search. signs: "
+    "gains of opposite sign; beyond .1: where both are outside of the dead zone. rank: Spearman's correlation.",
+    "Read it against another draw, which changes nothing but the random draws. The pool, and so the released form, "
+    "draws anew; the other rows keep our draws. From thoughts kept on, the released scorer does as we do: those rows "
+    "tell what another choice would do.",
 )
 
 
@@ -126,40 +128,38 @@ def _print(rows: list[Row], title: str, as_json: bool, markdown: bool) -> None:
         console.print(*_notes(rows), sep="\n", markup=False)
 
 
-def _figure(value: float | None, digits: int = 3) -> str:
-    return "–" if value is None else f"{value:+.{digits}f}"
+def _signed(value: float | None, digits: int = 3) -> str:
+    return ABSENT if value is None else f"{value:+.{digits}f}"
 
 
-def _difference(row: Row) -> str:
-    if row["difference"] is None or row["low"] is None:
-        return _figure(row["difference"])
-    low, high = (f"{row[end]:+.3f}".replace("0.", ".") for end in ("low", "high"))
-    return f"{row['difference']:+.3f} ({low} to {high})"
+def _limits(row: Row, digits: int = 3) -> str:
+    """`-.026 to +.104`."""
+    if row["low"] is None:
+        return ABSENT
+    return " to ".join(_signed(row[end], digits).replace("0.", ".", 1) for end in ("low", "high"))
 
 
-def _share(row: Row, name: str) -> str:
-    return "–" if row[name] is None else f"{row[name]} ({row[name] / row['steps']:.0%})"
-
-
-def _plain(value: float | None, digits: int) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
+def _count(row: Row, name: str) -> str:
+    return ABSENT if row[name] is None else f"{row[name]} {row[name] / row['steps']:.0%}"
 
 
 def terminal(rows: list[Row], title: str) -> "Table":
     """What fits 80 columns."""
-    from igsearch.reporting.table import Table
+    from igsearch.reporting.table import Table, number
 
-    columns = ("deviation", "changed", "mean", "difference (95 %)", "size", "signs", "> .1", "rank")
+    columns = ("deviation", "moved", "diff.", "95 %", "size", "signs", "beyond", "rank")
     cells = [
-        (
+        (row["deviation"], "0", "none", *[ABSENT] * 5)
+        if row["changed"] == 0
+        else (
             row["deviation"],
             str(row["changed"]),
-            _figure(row["theirs"], 2),
-            _difference(row),
-            _plain(row["absolute"], 2),
-            _share(row, "flips"),
-            _share(row, "flips_outside"),
-            _plain(row["rank"], 2),
+            _signed(row["difference"]),
+            _limits(row, 2),
+            number(row["absolute"], 2),
+            _count(row, "flips"),
+            _count(row, "flips_outside"),
+            number(row["rank"], 2),
         )
         for row in rows
     ]
@@ -168,11 +168,11 @@ def terminal(rows: list[Row], title: str) -> "Table":
 
 def paper(rows: list[Row], title: str) -> "Table":
     """Everything, as docs/deviations.md shows it."""
-    from igsearch.reporting.table import Table
+    from igsearch.reporting.table import Table, number
 
     columns = (
         *("deviation", "what it does", "released", "rollouts", "searches", "changed", "ours", "other"),
-        *("difference (95 %)", "size", "signs", "beyond .1", "rank", "only one scores"),
+        *("difference", "95 %", "size", "signs", "beyond .1", "rank", "only one scores"),
     )
     cells = [
         (
@@ -180,13 +180,12 @@ def paper(rows: list[Row], title: str) -> "Table":
             row["means"],
             _KINDS[row["kind"]],
             *(str(row[name]) for name in ("rollouts", "steps", "changed")),
-            _figure(row["ours"]),
-            _figure(row["theirs"]),
-            _difference(row),
-            _plain(row["absolute"], 3),
-            _share(row, "flips"),
-            _share(row, "flips_outside"),
-            _plain(row["rank"], 3),
+            *(_signed(row[name]) for name in ("ours", "theirs", "difference")),
+            _limits(row),
+            number(row["absolute"]),
+            _count(row, "flips"),
+            _count(row, "flips_outside"),
+            number(row["rank"]),
             str(row["only_ours"] + row["only_theirs"]),
         )
         for row in rows
@@ -196,10 +195,12 @@ def paper(rows: list[Row], title: str) -> "Table":
 
 def _notes(rows: list[Row]) -> list[str]:
     """How many of what, which rows have no effect and why, and what the columns are."""
+    from igsearch.reporting.table import number
+
     first = rows[0]
     counts = (
         f"{first['rollouts']} rollouts of {first['questions']} questions, {first['steps']} searches. Ours: mean "
-        f"{_figure(first['ours'])}, standard deviation {_plain(first['spread'], 3)}."
+        f"{_signed(first['ours'])}, standard deviation of a search {number(first['spread'])}."
     )
     single = [
         f"{row['deviation']}: only ours scores {row['only_ours']} searches, only the other {row['only_theirs']}."
@@ -207,7 +208,7 @@ def _notes(rows: list[Row]) -> list[str]:
         if row["only_ours"] or row["only_theirs"]
     ]
     still = [f"{row['deviation']}: no effect; {row['why_unchanged']}." for row in rows if row["why_unchanged"]]
-    return [counts, *single, *still, _NOTE]
+    return [counts, *single, *still, *_NOTES]
 
 
 def register(app: typer.Typer) -> None:

@@ -27,7 +27,7 @@ from igsearch.policy.scorer import Rows, Scorer
 from igsearch.records import Episode, Span, SpanKind
 from igsearch.rewards.contexts import form_of, outcome_of, until_query
 from igsearch.rewards.information_gain import Key, StepGain, information_gain
-from igsearch.rollout.protocol import Block, TurnText, open_tag
+from igsearch.rollout.protocol import Block, TurnText
 
 Row = dict[str, Any]
 Gains = Sequence[Sequence[StepGain | None]]
@@ -60,23 +60,14 @@ class Arm:
     redraw: bool = False
 
 
-def _text(policy: Policy, episode: Episode) -> TurnText:
-    """The whole response as text, retrieved documents included: what a parser of text reads."""
-    return TurnText(policy.pieces, episode.response_ids)
-
-
 def _searches_in_text(policy: Policy, episode: Episode) -> list[Span]:
-    """Every search that stands in the text, executed or not, whoever wrote it."""
-    text = _text(policy, episode)
+    """Every search that stands in the response as a text, executed or not, whoever wrote it: at least one a step.
+
+    One that was opened several times begins with the first opening tag, so that of the first ends the prefix.
+    """
+    text = TurnText(policy.pieces, episode.response_ids)
     blocks = (Block(SpanKind.SEARCH, m.start(), m.start(1), m.end(1), m.end()) for m in _SEARCH.finditer(text.data))
     return [text.span(block, 0) for block in blocks]
-
-
-def _first_opened(policy: Policy, episode: Episode) -> int:
-    """The token with which the first search opens, complete or not."""
-    text, tag = _text(policy, episode), open_tag(SpanKind.SEARCH).encode()
-    start = text.data.index(tag)
-    return text.span(Block(SpanKind.SEARCH, start, start, start, start + len(tag)), 0).outer_start
 
 
 def _parts(episode: Episode, step: int, query: Span | None = None) -> list[Span]:
@@ -94,7 +85,7 @@ def rewritten(episode: Episode, end: int, queries: Sequence[Span | None]) -> Epi
     before = (0, end)
     for step, query in enumerate(queries):
         for span in _parts(episode, step, query):
-            shared = max(0, before[1] - span.outer_start) if span.outer_start >= before[0] else 0
+            shared = int(before[0] <= span.outer_start == before[1] - 1 < span.outer_end - 1)
             offset = len(ids) - shared - span.outer_start
             ids += episode.response_ids[span.outer_start + shared : span.outer_end]
             spans.append(_moved(span, offset, step))
@@ -113,24 +104,23 @@ def _moved(span: Span, by: int, step: int) -> Span:
     return replace(span, **ends, step=step)
 
 
-def _own_end(episode: Episode) -> int:
-    return min(span.outer_start for span in episode.spans_of(SpanKind.SEARCH))
-
-
 def paired_by_number(policy: Policy, episode: Episode) -> Episode:
     """The k-th documents belong to the k-th search in the text: one that found none shifts all that follow."""
-    return rewritten(episode, _own_end(episode), _searches_in_text(policy, episode)[: len(episode.steps)])
+    own = {span.outer_end: span for span in episode.spans_of(SpanKind.SEARCH)}
+    queries = [own.get(span.outer_end, span) for span in _searches_in_text(policy, episode)]
+    end = min(span.outer_start for span in own.values())
+    return rewritten(episode, end, queries[: len(episode.steps)])
 
 
 def from_first_opened(policy: Policy, episode: Episode) -> Episode:
     """The prefix ends where a search is first opened, even if that one was given up."""
-    return rewritten(episode, _first_opened(policy, episode), [None] * len(episode.steps))
+    return rewritten(episode, _searches_in_text(policy, episode)[0].outer_start, [None] * len(episode.steps))
 
 
 def as_released(policy: Policy, episode: Episode) -> Episode:
-    """Both of these."""
+    """Both, and a search begins where it was first opened."""
     queries = _searches_in_text(policy, episode)[: len(episode.steps)]
-    return rewritten(episode, _first_opened(policy, episode), queries)
+    return rewritten(episode, queries[0].outer_start, queries)
 
 
 def with_thoughts(_: Policy, episode: Episode) -> Episode:
@@ -142,9 +132,9 @@ def with_thoughts(_: Policy, episode: Episode) -> Episode:
 
 _RELEASED = (
     Arm(
-        "pool: any other pair", "released",
+        "pool: any pair", "released",
         "pairs of the question's other rollouts can be drawn",
-        "both pools fall back to the same pairs", {"pool_scope": "other_pair"},
+        "both pools hold the same pairs", {"pool_scope": "other_pair"},
     ),
     Arm(
         "contexts as text", "released",
@@ -153,7 +143,7 @@ _RELEASED = (
         {"contexts": "text"},
     ),
     Arm(
-        "space in the context", "released",
+        "space in context", "released",
         "the space before the answer ends the context",
         "a space is no token to this tokenizer", {"answer_space": "authors"},
     ),
@@ -163,7 +153,7 @@ _RELEASED = (
         "no search without documents precedes one with documents", alter=paired_by_number,
     ),
     Arm(
-        "prefix to any <search>", "released",
+        "earliest prefix", "released",
         "the prefix ends where a search is first opened, even one that was given up",
         "no search was opened and given up before the first complete one", alter=from_first_opened,
     ),
@@ -175,7 +165,10 @@ def arms(longest: int) -> tuple[Arm, ...]:
     every = dict(chain.from_iterable(arm.settings.items() for arm in _RELEASED))
     half = max(1, longest // 2)
     return (
-        Arm("another draw", "noise", "our defaults with another seed of the draws", redraw=True),
+        Arm(
+            "another draw", "noise", "our defaults with another seed of the draws",
+            "every search draws all the pairs there are", redraw=True,
+        ),
         *_RELEASED,
         Arm("released form", "together", f"all {len(_RELEASED)} of these", settings=every, alter=as_released),
         Arm(
@@ -183,11 +176,11 @@ def arms(longest: int) -> tuple[Arm, ...]:
             "nothing is written between the blocks of a context", alter=with_thoughts,
         ),
         Arm(
-            "contexts never cut", "alike", "no limit to the tokens of a context",
+            "never cut", "alike", "no limit to the tokens of a context",
             f"no context is too long: the longest real one has {longest:,} tokens", {"max_context": 10**9},
         ),
         Arm(
-            f"cut to {half:,} tokens", "alike",
+            f"last {half:,} tokens", "alike",
             f"contexts lose their beginning beyond {half:,} tokens, half of the longest",
             settings={"max_context": half},
         ),
