@@ -58,7 +58,8 @@ def caption_of(text: str, synthetic: bool) -> str:
     return f"{'Synthetic data. ' if synthetic else ''}{text}"
 
 
-def _explain(figure: "Figure", caption: str) -> None:
+def explain(figure: "Figure", caption: str) -> None:
+    """The caption below a figure, its lines as they are broken."""
     figure.supxlabel(caption, fontsize=7.5, color="#555555", x=0.01, ha="left")
 
 
@@ -66,7 +67,7 @@ def frame(title: str, caption: str) -> tuple["Figure", "Axes"]:
     """One axes with its title, the caption below."""
     figure, axes = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
     axes.set_title(title)
-    _explain(figure, caption)
+    explain(figure, caption)
     return figure, axes
 
 
@@ -85,7 +86,7 @@ def panels(
         squeeze=False,
     )
     figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
-    _explain(figure, caption)
+    explain(figure, caption)
     axes = [each for row in grid for each in row]
     for spare in axes[count:]:
         spare.set_visible(False)
@@ -101,7 +102,7 @@ def rows_of_panels(title: str, caption: str, names: Sequence[str], columns: int)
         1, columns, figsize=(6.8, height), layout="constrained", sharey=True, sharex=True, squeeze=False
     )
     figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
-    _explain(figure, fill(caption, 112))
+    explain(figure, fill(caption, 112))
     first = grid[0][0]
     first.set_yticks(range(len(names)), names, fontsize=7.5)
     first.set_ylim(len(names) - 0.4, -0.6)
