@@ -1,9 +1,11 @@
 """Judging results before they are believed: power, the published table under its own errors, a table cell opened."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from igsearch.cli import show
 from igsearch.cli.options import Profile, Sets, positive
 
 if TYPE_CHECKING:
@@ -76,6 +78,51 @@ def _ground(
     return ground.only(benchmark)
 
 
+referee = typer.Typer(help="Judge results by their own errors.", no_args_is_help=True)
+
+
+@referee.command()
+def published(
+    csv: Annotated[Path | None, typer.Option("--csv", help="Write all figures and differences there.")] = None,
+    figure: Annotated[Path | None, typer.Option("--figure", help="Draw the differences: .png, .svg or .pdf.")] = None,
+) -> None:
+    """Re-analyse the published table: intervals over questions, which claims stand, what corrected figures change."""
+    from rich.console import Console
+
+    from igsearch.provenance import write_text
+    from igsearch.reporting import published_verdicts
+    from igsearch.reporting.published_referee import rows
+    from igsearch.reporting.table import Table
+
+    if figure is not None:
+        _draw(figure)
+    console = Console()
+    for each in published_verdicts.tables():
+        console.print(each.rich(tight=True), "")
+    console.print(published_verdicts.EXPLANATION, markup=False, highlight=False)
+    if csv is not None:
+        write_text(csv, Table("", (), (), data=tuple(rows())).csv())
+        show.say(f"written: {csv}")
+
+
+def _draw(path: Path) -> None:
+    from igsearch.errors import UserError
+
+    if path.suffix not in (".png", ".svg", ".pdf"):
+        raise UserError(f"--figure {path}: name a file that ends in .png, .svg or .pdf")
+    import matplotlib
+
+    from igsearch.provenance import atomic_path
+    from igsearch.reporting.figure import STYLE
+    from igsearch.reporting.published_figure import draw
+
+    metadata = {".png": {"Software": None}, ".svg": {"Date": None, "Creator": None}}
+    with matplotlib.rc_context(STYLE), atomic_path(path) as temporary:
+        draw().savefig(temporary, format=path.suffix[1:], metadata=metadata.get(path.suffix))
+    show.say(f"written: {path}")
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands."""
+    app.add_typer(referee, name="referee", rich_help_panel=PANEL)
     app.command(rich_help_panel=PANEL)(power)
