@@ -121,12 +121,20 @@ function select(place, focus = false) {
     option.setAttribute("aria-selected", isChosen);
     option.tabIndex = isChosen ? 0 : -1;
     if (isChosen && focus) option.focus({ preventScroll: true });
-    if (isChosen) option.scrollIntoView({ block: "nearest" });
+    if (isChosen) bringIntoList(option);
   }
   history.replaceState(null, "", `#${encodeURIComponent(question().uid)}`);
   if (!isNew) return;
   state.chosen = preset(data.runs.length > 1 && question().groups[1] ? "runs" : "extremes");
   draw();
+}
+
+/** Scrolls the list, and nothing but the list, to show an option above the line at the bottom of the window. */
+function bringIntoList(option) {
+  const [inner, outer] = [option, list].map((each) => each.getBoundingClientRect());
+  const bottom = Math.min(outer.bottom, window.innerHeight - readout.offsetHeight - 8);
+  if (inner.top < outer.top) list.scrollTop -= outer.top - inner.top;
+  else if (inner.bottom > bottom) list.scrollTop += inner.bottom - bottom;
 }
 
 // ---- a question
@@ -173,7 +181,7 @@ function strip(asked, group, run) {
     ? [`; greedy answer ${group.greedy.em ? "right" : "wrong"}: `, said(group.greedy.prediction ?? "none")]
     : ["; no greedy answer known"];
   const means = ` – group of ${group.episodes.length}: mean reward ${number(group.reward)}, mean EM ${number(group.em)}`;
-  const heads = ["show", "rollout", "reward", "EM", "F1", "IG of each search", "answer"];
+  const heads = ["show", "rollout", "reward", "EM", "F1", "answer", "IG of each search"];
   const largest = Math.max(1e-9, ...gainsOf(asked).map((gain) => Math.abs(gain.gain)));
   return el(
     "div",
@@ -204,8 +212,8 @@ function sibling(run, episode, largest) {
     {},
     el("td", {}, box),
     cells.map((cell) => el("td", { class: "figure" }, String(cell))),
-    el("td", {}, el("div", { class: "gains" }, gains)),
     el("td", { class: episode.em ? "right" : "wrong", title: episode.end_sentence }, episode.em ? "✓ " : "✗ ", said(episode.prediction ?? "no answer"), end),
+    el("td", {}, el("div", { class: "gains" }, gains)),
   );
 }
 
@@ -272,7 +280,7 @@ function column(run, episode, largest, axis) {
   return el(
     "article",
     { class: `run${run}`, "aria-label": `${name}, rollout ${episode.rollout}` },
-    el("h3", {}, said(name), ` · rollout ${episode.rollout}`),
+    el("h3", { title: episode.id }, said(name), ` · rollout ${episode.rollout}`),
     outcome(episode),
     el(
       "div",
