@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import signal
 import sys
 import traceback
 from typing import Any
@@ -56,6 +57,7 @@ def main() -> None:
     and a stage's process may last no longer than ten.
     """
     die_with_parent()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # who asks politely is told what was kept, as by Ctrl-C
     try:
         app(prog_name="igsearch")
     except SystemExit as leaving:
