@@ -82,7 +82,14 @@ def examined_row(
         "em": float(right),
         "advantage": [outcome + (bonus or 0.0), outcome],
         "outcome_advantage": base,
-        "steps": [{"reference": None if gain is None else {"gain": gain}} for gain in gains],
+        "steps": [
+            {
+                "reference": None if gain is None else {"gain": gain},
+                "without_refine": None if gain is None else {"gain": gain - 0.25},
+                "answer_in": "documents" if gain is not None and gain > 1 else "refine" if right else None,
+            }
+            for gain in gains
+        ],
     }
 
 

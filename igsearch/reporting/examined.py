@@ -18,12 +18,16 @@ differ, or in one whose outcomes are all the same and say nothing."""
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """The gain of one search in nats, measured alike for all methods; `search` counts from 1, `right`: the rollout's
-    answer was."""
+    """The gain of one search in nats, measured alike for all methods; without_refine: leaving out the refine that
+    followed, None where that cannot be scored. `search` counts from 1, `right`: the rollout's answer was. answer_in:
+    where a gold answer stands, `documents`, or else `refine`; None where in neither."""
 
+    uid: str
     gain: float
+    without_refine: float | None
     search: int
     right: bool
+    answer_in: str | None
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,8 @@ class Examined:
 def _gains(row: Mapping[str, Any]) -> Iterator[Gain]:
     for number, step in enumerate(row["steps"], start=1):
         if step["reference"]:
-            yield Gain(step["reference"]["gain"], number, row["em"] == 1.0)
+            bare = step["without_refine"] and step["without_refine"]["gain"]
+            yield Gain(row["uid"], step["reference"]["gain"], bare, number, row["em"] == 1.0, step["answer_in"])
 
 
 def _mass(group: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, float]]:

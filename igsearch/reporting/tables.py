@@ -20,6 +20,8 @@ from igsearch.records import BENCHMARKS, EndReason, QuestionRecord
 from igsearch.reporting import table as t
 from igsearch.reporting.costs import budget_table, cost_table
 from igsearch.reporting.differences import IN_WORDS, difference_tables
+from igsearch.reporting.examined import Examined
+from igsearch.reporting.gains import gains_table
 from igsearch.reporting.published_tables import published_table
 from igsearch.reporting.results import (
     METRIC_NAMES,
@@ -276,12 +278,19 @@ def _budget_tables(results: Sequence[MethodResult], training: Sequence[TrainingR
     return [each for each in tables if each]
 
 
-def write(evaluations: Sequence[Evaluation], training: Sequence[TrainingRun], out: Path, design: Design) -> list[Path]:
+def write(
+    evaluations: Sequence[Evaluation],
+    training: Sequence[TrainingRun],
+    examined: Sequence[Examined],
+    out: Path,
+    design: Design,
+) -> list[Path]:
     """Write all tables as Markdown and CSV, and metrics.json, below `out`. Returns the paths.
 
     UserError where the evaluations cannot stand in one table (see `results.group`).
     """
     results = group(evaluations)
+    gains = gains_table(examined, _title("What information gain pays for", results))
     against = difference_tables(results, design.bases, _title("{}", results))
     written = [
         *t.write(out, "main", main_tables(results, design.style)),
@@ -289,6 +298,7 @@ def write(evaluations: Sequence[Evaluation], training: Sequence[TrainingRun], ou
         *t.write(out, "diagnostics", [diagnostics_table(results, training)]),
         *t.write(out, "costs", _budget_tables(results, training, design)),
         *(t.write(out, "differences", against) if against else []),
+        *(t.write(out, "gains", [gains]) if gains else []),
         *t.write(out, "published", [published_table()]),
     ]
     write_json(out / "metrics.json", metrics(results))

@@ -102,6 +102,7 @@ _REPORTING = tuple(
     f"reporting/{name}"
     for name in (
         *("costs.py", "credit_figures.py", "curves.py", "differences.py", "examined.py", "figure.py", "forest.py"),
+        "gains.py",
         *("plots.py", "published.py", "published_results.csv", "published_tables.py", "results.py", "table.py"),
         "tables.py",
     )

@@ -18,11 +18,11 @@ def run(context: Context) -> None:
     ]
     rollouts = config.train.prompts_per_step * config.train.group_size
     design = Design(rollouts, config.benchmark.bases, config.rollout.prompt)
-    tables.write(evaluations, training, context.staging / "tables", design)
     looked_at = [
         examined.read(context.input(f"artifacts/examine/{job.run}"), job.method, int(job.seed or 0))
         for job in table.examined(config)
     ]
+    tables.write(evaluations, training, looked_at, context.staging / "tables", design)
     figures, asked = context.staging / "plots", config.train.validation_questions
     plots.write(evaluations, training, looked_at, figures, asked, config.benchmark.bases)
     (context.staging / "tables" / "metrics.json").rename(context.staging / "metrics.json")

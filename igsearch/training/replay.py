@@ -26,6 +26,7 @@ from igsearch.rewards.information_gain import Key, StepGain, information_gain
 from igsearch.rewards.signals import measure
 from igsearch.rollout.environment import rollout
 from igsearch.rollout.prompts import STYLES
+from igsearch.text import contains_answer
 from igsearch.training.batch import credit_batch
 
 Row = dict[str, Any]
@@ -35,13 +36,17 @@ Gains = list[list[StepGain | None]]
 
 @dataclass(frozen=True)
 class Replayed:
-    """Rollouts of whole groups. reference: the gain of each search step, None where it cannot be scored; gains: as the
-    method measures it, the reference where it does not. advantage_BL: token advantages, float [B, L]; outcome_BL: those
-    of the same rule with its step signal off, None where it has none."""
+    """Rollouts of whole groups.
+
+    reference: the gain of each search step, None where it cannot be scored; bare: the same without the refine that
+    followed; gains: as the method measures it, the reference where it does not. advantage_BL: token advantages, float
+    [B, L]; outcome_BL: those of the same rule with its step signal off, None where it has none.
+    """
 
     episodes: list[Episode]
     rewards: list[float]
     reference: Gains
+    bare: Gains
     gains: Gains
     advantage_BL: torch.Tensor
     outcome_BL: torch.Tensor | None
@@ -74,6 +79,7 @@ def replay(
         episodes=episodes,
         rewards=rewards,
         reference=measured,
+        bare=information_gain(policy, episodes, reference.model_copy(update={"refine": False}), key, rewards),
         gains=[list(each.gains) for each in signals] if method.information_gain else measured,
         advantage_BL=credit.resolve(method.rule)(batch, method),
         outcome_BL=without_steps(batch, method),
@@ -95,12 +101,7 @@ def rows(policy: Policy, replayed: Replayed) -> Iterator[Row]:
             "advantage": _rounded(replayed.advantage_BL[place, :length]),
             "outcome_advantage": None if outcome_BL is None else _rounded(outcome_BL[place, :length]),
             "spans": [{**asdict(span), "kind": span.kind.value} for span in episode.spans],
-            "steps": [
-                {**_step(step, _known(episode.steps[:number])), "gain": _gain(gain), "reference": _gain(reference)}
-                for number, (step, gain, reference) in enumerate(
-                    zip(episode.steps, replayed.gains[place], replayed.reference[place], strict=True)
-                )
-            ],
+            "steps": _steps(episode, *(of[place] for of in (replayed.gains, replayed.reference, replayed.bare))),
             "asides": [{"step": each.step, "text": policy.pieces.text(each.ids)} for each in episode.asides],
             "prompt_ids": list(episode.prompt_ids),
             "response_ids": list(episode.response_ids),
@@ -141,6 +142,28 @@ def _texts(policy: Policy, ids: Sequence[int]) -> list[str]:
 
 def _rounded(values_L: torch.Tensor) -> list[float]:
     return [round(value, 6) for value in values_L.tolist()]
+
+
+def _steps(episode: Episode, *measured: Sequence[StepGain | None]) -> list[Row]:
+    """Each search with what it found, its gain, the reference and that without refine, and where the answer stands."""
+    names = ("gain", "reference", "without_refine")
+    return [
+        {
+            **_step(step, _known(episode.steps[:number])),
+            **{name: _gain(of[number]) for name, of in zip(names, measured, strict=True)},
+            "answer_in": _answer_in(episode, number),
+        }
+        for number, step in enumerate(episode.steps)
+    ]
+
+
+def _answer_in(episode: Episode, step: int) -> str | None:
+    """Where a gold answer stands as whole words: `documents`, or else `refine`; None where in neither."""
+    for kind in (SpanKind.DOCUMENTS, SpanKind.REFINE):
+        span = episode.span_at(kind, step)
+        if span and contains_answer(span.text, episode.question.answers):
+            return kind.value
+    return None
 
 
 def _known(steps: Sequence[SearchStep]) -> set[str]:

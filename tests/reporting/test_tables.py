@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from made_results import examined_rows
 from rich.console import Console
 
 from igsearch.errors import UserError
@@ -15,10 +16,12 @@ from igsearch.evaluation.statistics import Spread
 from igsearch.evaluation.store import Evaluation
 from igsearch.records import BENCHMARKS, EndReason
 from igsearch.reporting import tables
+from igsearch.reporting.examined import summary
 from igsearch.reporting.results import Design, TrainingRun, group, read_training
 from igsearch.reporting.table import Table, spread_cell
 
 DESIGN = Design(rollouts_per_step=96, bases=("grpo", "ig_search"), style="tiny")
+EXAMINED = [summary("grpo", 0, examined_rows(None)), summary("ig_search", 0, examined_rows(0.3))]
 METHODS = ["warm_start", "grpo", "ig_search", "ig_search_shared"]
 
 
@@ -31,7 +34,7 @@ def written(
     evaluations: list[Evaluation], training: list[TrainingRun], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     out = tmp_path_factory.mktemp("tables")
-    tables.write(evaluations, training, out, DESIGN)
+    tables.write(evaluations, training, EXAMINED, out, DESIGN)
     return out
 
 
@@ -92,7 +95,7 @@ def test_every_row_says_what_its_answers_cost_and_the_first_attempt_stands_besid
     evaluations: list[Evaluation], tmp_path: Path
 ) -> None:
     thrice = [replace(r, em_by_attempt=(0.0, 1.0, r.em), searches=3 * r.searches) for r in evaluations[0].records]
-    tables.write([replace(evaluations[0], records=tuple(thrice)), *evaluations[1:]], [], tmp_path, DESIGN)
+    tables.write([replace(evaluations[0], records=tuple(thrice)), *evaluations[1:]], [], [], tmp_path, DESIGN)
     for name in ("main", "by_hops"):
         head, _, *rows = (tmp_path / f"{name}.md").read_text(encoding="utf-8").split("\n\n")[1].splitlines()
         assert head.endswith("| searches | tokens |")
@@ -111,7 +114,7 @@ def test_slower_training_changes_no_table(
     slower = [
         replace(run, steps=tuple((s, {**m, "seconds/generation": 9.0}) for s, m in run.steps)) for run in training
     ]
-    tables.write(evaluations, slower, tmp_path, DESIGN)
+    tables.write(evaluations, slower, EXAMINED, tmp_path, DESIGN)
     assert all(path.read_bytes() == (tmp_path / path.name).read_bytes() for path in written.iterdir())
 
 
@@ -123,7 +126,7 @@ def test_metrics_json_is_em_by_method(written: Path) -> None:
 
 def test_a_partial_evaluation_is_marked_in_every_table(evaluations: list[Evaluation], tmp_path: Path) -> None:
     cut = [replace(each, partial=("at most 40 questions per benchmark",)) for each in evaluations[:3]]
-    tables.write([*cut, *evaluations[3:]], [], tmp_path, DESIGN)
+    tables.write([*cut, *evaluations[3:]], [], [], tmp_path, DESIGN)
     for name in ("main", "by_hops", "diagnostics", "differences"):
         text = (tmp_path / f"{name}.md").read_text(encoding="utf-8")
         assert "(synthetic data, PARTIAL)" in text
@@ -187,3 +190,19 @@ def test_the_range_is_shown_with_several_seeds_only() -> None:
     assert spread_cell(Spread(0.5, 0.25, 1.0, 3)) == "0.500 (.250–1.000)"
     assert spread_cell(Spread(0.5, 0.5, 0.5, 1)) == "0.500"
     assert spread_cell(None) == "–"
+
+
+def test_gains_are_told_apart_by_where_the_answer_stands(written: Path) -> None:
+    rows = {row["answer_in"]: row for row in rows_of(written / "gains.csv") if row["method"] == "ig_search"}
+    assert {place: (row["searches"], row["questions"]) for place, row in rows.items()} == {
+        "documents": ("1", "1"),  # 1.5
+        "refine": ("1", "1"),  # .5, of the same rollout
+        "neither": ("7", "2"),  # -.5 of one question; .1, -.2 and .3 in each of two rollouts of the other
+    }
+    assert float(rows["documents"]["gain"]) == 1.5
+    assert rows["documents"]["gain_95_low"] == ""  # one question has no interval
+    assert float(rows["neither"]["gain"]) == pytest.approx((-0.5 + (0.1 - 0.2 + 0.3) / 3) / 2, abs=1e-6)
+    assert float(rows["neither"]["gain_without_refine"]) == pytest.approx(
+        float(rows["neither"]["gain"]) - 0.25, abs=1e-6
+    )
+    assert "| ig_search | only the refine says it | 1 | 1 | +0.50 | – | +0.25 |" in (written / "gains.md").read_text()
