@@ -56,7 +56,8 @@ def tell(tables: Path) -> None:
 
 def main() -> int:
     """Run it, print the tables and where everything lies."""
-    signal.signal(signal.SIGINT, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
         made = run(sys.argv[1:] or [None])
     except UserError as error:

@@ -1,6 +1,7 @@
 """Digests, atomic writes and stage cards: what was made from what, and whether it is still up to date."""
 
 import errno
+import glob
 import hashlib
 import json
 import os
@@ -94,6 +95,27 @@ def atomic_path(target: Path) -> Iterator[Path]:
         else:
             with suppress(OSError):  # where nothing could be written, there may be nothing to remove either
                 temporary.unlink(missing_ok=True)
+
+
+def clear_dead(target: Path) -> None:
+    """Remove what processes that were killed while they wrote `target` left beside it: see `atomic_path`.
+
+    To be called by who alone may write `target`; what a living process of this machine writes stays.
+    """
+    for path in target.parent.glob(f".{glob.escape(target.name)}.*"):
+        _, pid, ending = path.name.rsplit(".", 2)
+        if ending in ("tmp", "old") and pid.isdecimal() and not _is_alive(int(pid)):
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
 
 
 def write_text(path: Path, text: str) -> None:

@@ -34,7 +34,6 @@ PARENT_ENV = "IGSEARCH_PARENT_RUN"
 FOLDER = Path("mlflow")
 
 _PARAMS_PER_CALL, _METRICS_PER_CALL, _DIGEST_LENGTH = 100, 1000, 36  # limits of MLflow's API
-_FLUSH_SECONDS = 1.0
 _BENCHMARK_TAG, _REPLACES_TAG, _PID_TAG, _HOST_TAG, _BORN_TAG = (
     "igsearch.benchmark",
     "igsearch.replaces",
@@ -94,7 +93,8 @@ def _owner() -> dict[str, str]:
 
 def _owner_is_alive(tags: Mapping[str, str]) -> bool:
     try:
-        return f"{psutil.Process(int(tags[_PID_TAG])).create_time():.2f}" == tags[_BORN_TAG]
+        process = psutil.Process(int(tags[_PID_TAG]))
+        return f"{process.create_time():.2f}" == tags[_BORN_TAG] and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 
@@ -125,13 +125,11 @@ def run_tags(config: Config, data_digest: str | None = None) -> dict[str, str]:
 
 
 class Run:
-    """A run that is being written. Metrics are buffered and leave in batches about once a second."""
+    """A run that is being written. Nothing waits in memory: what a killed process had logged, the store has."""
 
     def __init__(self, client: MlflowClient, run_id: str) -> None:
         """Attach to a run of the store."""
         self.client, self.id = client, run_id
-        self._pending: list[Metric] = []
-        self._flushed = time.monotonic()
 
     @cached_property
     def _seen(self) -> set[tuple[str, int]]:
@@ -140,29 +138,26 @@ class Run:
         return {(name, point.step) for name in names for point in self.client.get_metric_history(self.id, name)}
 
     def log_metrics(self, step: int, values: Mapping[str, float]) -> None:
-        """Log values at a training step. A step that the run holds already is left out: a resumed run repeats some."""
+        """Log values at a training step. A step that the run holds already is left out: a resumed run repeats some.
+
+        They are in the store when this returns. A checkpoint of the step comes later, and a run that goes on from there
+        does not log the step again.
+        """
         fresh = {name: value for name, value in values.items() if (name, step) not in self._seen}
         self._seen.update((name, step) for name in fresh)
-        self._add(step, fresh)
-        if time.monotonic() - self._flushed > _FLUSH_SECONDS or len(self._pending) >= _METRICS_PER_CALL:
-            self.flush()
+        self._send(step, fresh)
 
-    def _add(self, step: int, values: Mapping[str, float]) -> None:
+    def _send(self, step: int, values: Mapping[str, float]) -> None:
         now = int(time.time() * 1000)
-        self._pending.extend(Metric(name, float(value), now, step) for name, value in values.items())
+        metrics = [Metric(name, float(value), now, step) for name, value in values.items()]
+        for start in range(0, len(metrics), _METRICS_PER_CALL):
+            self.client.log_batch(self.id, metrics=metrics[start : start + _METRICS_PER_CALL])
 
     def log_results(self, step: int, values: Mapping[str, float]) -> None:
         """Log final figures such as `em/nq`. A figure that has changed since is logged again and becomes the latest."""
         latest = self.client.get_run(self.id).data.metrics
-        self._add(step, {name: value for name, value in values.items() if latest.get(name) != float(value)})
-        self.flush()
+        self._send(step, {name: value for name, value in values.items() if latest.get(name) != float(value)})
         vars(self).pop("_seen", None)  # what is looked up the next time holds these, too
-
-    def flush(self) -> None:
-        """Send what is buffered."""
-        for start in range(0, len(self._pending), _METRICS_PER_CALL):
-            self.client.log_batch(self.id, metrics=self._pending[start : start + _METRICS_PER_CALL])
-        self._pending, self._flushed = [], time.monotonic()
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Log parameters that the run does not hold yet; MLflow never lets one change."""
@@ -217,14 +212,13 @@ def _find(run_id: str | None) -> StoredRun | None:
 def _attach(name: str, tags: Mapping[str, str], parent: str | None, run_id: str | None, earlier: str | None) -> Run:
     """Go on with the run `earlier`, or make one, in place of `run_id` where that is given."""
     client, experiment = open_store()
-    if earlier:
-        client.update_run(earlier, status="RUNNING")
-    else:
+    if earlier is None:
         links = {MLFLOW_PARENT_RUN_ID: parent, _REPLACES_TAG: run_id}
         given = {key: value for key, value in links.items() if value}
         earlier = client.create_run(experiment, tags={**tags, **given, **_owner()}, run_name=name).info.run_id
     handle = Run(client, earlier)
     handle.set_tags({**tags, **_owner()})
+    client.update_run(earlier, status="RUNNING")  # after the owner: whoever finds it so must find who is alive
     return handle
 
 
@@ -235,8 +229,10 @@ def run(
     """A run for the length of the block: FINISHED after it, KILLED on Ctrl-C, FAILED on any other exception.
 
     parent: id of the parent run (default: the environment's IGSEARCH_PARENT_RUN). run_id: an earlier run to go on with;
-    a new one is made where the store no longer has it. One that had finished keeps its end, and so its duration.
+    a new one is made where the store no longer has it. One that had finished keeps its end, and so its duration. Runs
+    that dead processes of this host left RUNNING are closed first.
     """
+    close_dead_runs()
     earlier = _find(run_id)
     handle = _attach(name, tags, parent or os.environ.get(PARENT_ENV), run_id, earlier.info.run_id if earlier else None)
     ended = earlier.info.end_time if earlier and earlier.info.status == "FINISHED" else None
@@ -249,10 +245,7 @@ def run(
         status = "KILLED"
         raise
     finally:
-        try:
-            handle.flush()
-        finally:
-            handle.client.set_terminated(handle.id, status, ended if status == "FINISHED" else None)
+        handle.client.set_terminated(handle.id, status, ended if status == "FINISHED" else None)
 
 
 def benchmark_run(key: str, name: str, tags: Mapping[str, str]) -> str:
@@ -263,10 +256,9 @@ def benchmark_run(key: str, name: str, tags: Mapping[str, str]) -> str:
     client, experiment = open_store()
     with _store_lock(tracking_uri()):
         found = client.search_runs([experiment], f"tags.`{_BENCHMARK_TAG}` = '{key}'", max_results=1)
-        if found:
-            return str(found[0].info.run_id)
-        made = client.create_run(experiment, tags={**tags, _BENCHMARK_TAG: key}, run_name=name)
-        client.set_terminated(made.info.run_id)
+        made = found[0] if found else client.create_run(experiment, tags={**tags, _BENCHMARK_TAG: key}, run_name=name)
+        if made.info.status == "RUNNING" and _PID_TAG not in made.data.tags:  # new, or left so by a process that died
+            client.set_terminated(made.info.run_id)
         return str(made.info.run_id)
 
 
@@ -290,9 +282,14 @@ def tags_of(run_id: str) -> dict[str, str]:
 
 
 def child_of(parent: str, run_id: str) -> str | None:
-    """The id of the run, or of the one in its place, where the store has it below this parent."""
-    child = _find(run_id)
-    return child.info.run_id if child and child.data.tags.get(MLFLOW_PARENT_RUN_ID) == parent else None
+    """The id of the run, or of the one in its place, where the store has it below this parent or below an earlier one
+    of its name: the same benchmark under settings that have changed nothing in this run."""
+    client, child = open_store()[0], _find(run_id)
+    above = child.data.tags.get(MLFLOW_PARENT_RUN_ID) if child else None
+    if child is None or above is None:
+        return None
+    same = above == parent or client.get_run(above).info.run_name == client.get_run(parent).info.run_name
+    return str(child.info.run_id) if same else None
 
 
 def mean_over_steps(run_id: str, names: Iterable[str]) -> dict[str, float]:

@@ -12,6 +12,7 @@ from igsearch.errors import UserError
 from igsearch.provenance import (
     Card,
     atomic_path,
+    clear_dead,
     digest_file,
     digest_json,
     digest_text,
@@ -77,6 +78,17 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path
         _write_half(target, ZeroDivisionError())
     assert target.read_text(encoding="utf-8") == "old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_what_a_killed_process_left_beside_its_target_is_cleared_and_nothing_else(tmp_path: Path) -> None:
+    died = subprocess.Popen(["true"])
+    died.wait()
+    kept = [".file.notes.txt", f".file.{os.getpid()}.tmp", f".other.{died.pid}.tmp", f".file.{died.pid}.txt", "file"]
+    for name in (*kept, f".file.{died.pid}.tmp"):
+        (tmp_path / name).touch()
+    (tmp_path / f".file.{died.pid}.old" / "below").mkdir(parents=True)
+    clear_dead(tmp_path / "file")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
 
 
 def test_a_folder_takes_the_place_of_a_folder(tmp_path: Path) -> None:

@@ -205,16 +205,34 @@ import os
 from igsearch import tracking
 with tracking.run("dies", {}, {}) as run:
     print(run.id, flush=True)
+    run.log_metrics(1, {"reward": 1.0})
+    run.log_metrics(2, {"reward": 2.0})
     os.kill(os.getpid(), 9)
 """
 
 
-def test_runs_of_dead_processes_are_closed_and_living_ones_are_not(store: MlflowClient) -> None:
+def test_what_a_killed_process_logged_is_in_the_store(store: MlflowClient) -> None:
+    """A checkpoint follows the logging of its step: metrics that only waited in memory would be missing for good."""
     died = subprocess.run([sys.executable, "-c", _DIES], capture_output=True, text=True, env=os.environ)
     assert died.returncode == -9
-    run_id = died.stdout.strip()
-    assert store.get_run(run_id).info.status == "RUNNING"
+    assert points(store, died.stdout.strip(), "reward") == [(1, 1.0), (2, 2.0)]
+    with tracking.run("next", {}, {}):  # whatever command comes next
+        assert store.get_run(died.stdout.strip()).info.status == "FAILED"
+
+
+def test_a_benchmark_run_whose_maker_died_before_it_was_closed_is_closed(store: MlflowClient) -> None:
+    tags = {tracking._BENCHMARK_TAG: "half made"}
+    made = store.create_run(tracking.open_store()[1], tags=tags, run_name="benchmark")
+    assert tracking.benchmark_run("half made", "benchmark", {}) == made.info.run_id
+    assert store.get_run(made.info.run_id).info.status == "FINISHED"
+
+
+def test_runs_of_dead_processes_are_closed_and_living_ones_are_not(store: MlflowClient) -> None:
     with tracking.run("lives", {}, {}) as living:
+        died = subprocess.run([sys.executable, "-c", _DIES], capture_output=True, text=True, env=os.environ)
+        assert died.returncode == -9
+        run_id = died.stdout.strip()
+        assert store.get_run(run_id).info.status == "RUNNING"
         reused_pid = store.create_run(
             store.get_run(run_id).info.experiment_id, tags={**tracking._owner(), tracking._BORN_TAG: "1.00"}
         )
@@ -229,7 +247,6 @@ from igsearch import tracking
 with tracking.run(sys.argv[1], {"seed": sys.argv[1]}, {}, parent=tracking.benchmark_run("one", "benchmark", {})) as run:
     for step in range(20):
         run.log_metrics(step, {"reward": step, "em": step})
-        run.flush()
 """
 
 

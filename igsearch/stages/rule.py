@@ -21,7 +21,16 @@ from typing import Any
 from igsearch.config import Config
 from igsearch.credit import outside
 from igsearch.errors import Interrupted, UserError
-from igsearch.provenance import Card, atomic_path, digest_json, digest_text, digest_tree, git_commit, module_digest
+from igsearch.provenance import (
+    Card,
+    atomic_path,
+    clear_dead,
+    digest_json,
+    digest_text,
+    digest_tree,
+    git_commit,
+    module_digest,
+)
 from igsearch.stages import layout as layouts
 from igsearch.stages import table
 from igsearch.stages.layout import Layout
@@ -220,13 +229,21 @@ def _execute(context: Context) -> Card:
         raise
     except KeyboardInterrupt as error:
         raise Interrupted(_interrupted(context)) from error
-    for name in plan.output_names:
+    for name in reversed(plan.output_names):  # a world's corpus without its questions would look like somebody else's
         _place(context.staging / plan.layout.at(name).name, plan.layout.at(name))
     return _seal(plan, run_id)
 
 
+def _clear_dead(plan: Plan) -> None:
+    """Remove what a killed process left beside the outputs: some of it would be taken for somebody's files."""
+    for path in [plan.layout.at(name) for name in plan.output_names]:
+        clear_dead(path)
+        clear_dead(path.parent)  # the index is written as a folder, of which the card alone is an output
+    clear_dead(plan.layout.card(plan.job.name))
+
+
 def _interrupted(context: Context) -> str:
-    kept = [path for path in context.work.iterdir() if path != context.staging]
+    kept = [path for path in context.work.glob("*") if path != context.staging]
     rest = f"its progress is kept in {context.work}" if kept else "nothing of it was kept"
     return f"{context.job.name} was interrupted; {rest}, and the same command goes on from there"
 
@@ -315,7 +332,9 @@ def run(
         why = plan.stale()
         if why is None and plan.card and not options:
             say(f"{job.name}: up to date, reused")
+            shutil.rmtree(plan.work, ignore_errors=True)  # of a process killed after it had written the card
             return Done(job, plan.card, reused=True)
+        _clear_dead(plan)
         adopted = None if options else _adopt(plan, say)
         if adopted:
             return Done(job, adopted, reused=True)

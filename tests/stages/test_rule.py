@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -241,6 +242,34 @@ def test_ctrl_c_names_what_is_kept_and_leaves_outputs_alone(here: Path, monkeypa
     with pytest.raises(Interrupted, match=r"prepare was interrupted; its progress is kept in artifacts/\.work/\w{16}"):
         rule.run(PREPARE, layout.of(small()))
     assert not Path("artifacts/prepared/half").exists()
+
+
+def test_a_world_killed_between_its_two_outputs_is_made_again(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A corpus alone would be taken for somebody's own."""
+    place, placed = rule._place, list[Path]()
+
+    def once(source: Path, target: Path) -> None:
+        if placed:
+            raise SystemExit
+        placed.append(target)
+        place(source, target)
+
+    monkeypatch.setattr(rule, "_place", once)
+    with pytest.raises(SystemExit):
+        bring(WORLD, small())
+    monkeypatch.setattr(rule, "_place", place)
+    assert not bring(WORLD, small())[0].reused
+
+
+def test_what_a_killed_process_left_beside_an_output_is_removed(here: Path) -> None:
+    bring(WORLD, small())
+    died = subprocess.Popen(["true"])
+    died.wait()
+    left = [Path(f"artifacts/{name}.{died.pid}.tmp") for name in (".prepared", "cards/.prepare.json")]
+    for path in left:
+        path.mkdir(parents=True)
+    bring(PREPARE, small())
+    assert not any(path.exists() for path in left)
 
 
 def test_no_resume_starts_from_an_empty_work_folder(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
