@@ -16,6 +16,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
@@ -27,6 +28,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_PARENT_RUN_ID
 
 from igsearch.config import Config
+from igsearch.errors import UserError
 from igsearch.provenance import git_commit
 
 EXPERIMENT = "igsearch"
@@ -47,7 +49,16 @@ logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
 
 
 def tracking_uri() -> str:
-    """MLFLOW_TRACKING_URI where it is set, else the store below the working folder."""
+    """MLFLOW_TRACKING_URI where it is set, else the store below the working folder.
+
+    The user and password in a server's address move to where MLflow looks for them besides, MLFLOW_TRACKING_USERNAME
+    and MLFLOW_TRACKING_PASSWORD: of the address it tells in messages and logs.
+    """
+    given = urlsplit(os.environ.get("MLFLOW_TRACKING_URI", ""))
+    if given.scheme in ("http", "https") and given.username is not None:
+        os.environ["MLFLOW_TRACKING_USERNAME"] = unquote(given.username)
+        os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(given.password or "")
+        os.environ["MLFLOW_TRACKING_URI"] = given._replace(netloc=given.netloc.rpartition("@")[2]).geturl()
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{FOLDER.resolve() / 'mlflow.db'}"
 
 
@@ -73,11 +84,18 @@ def _store_lock(uri: str) -> Any:
 
 
 def open_store() -> tuple[MlflowClient, str]:
-    """A client and the id of the experiment, both made where they are missing. Safe for processes started at once."""
+    """A client and the id of the experiment, both made where they are missing. Safe for processes started at once.
+
+    UserError where the store cannot be read or its server does not answer.
+    """
     uri = tracking_uri()
     with _store_lock(uri):
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-        experiment = client.get_experiment_by_name(EXPERIMENT)
+        try:
+            experiment = client.get_experiment_by_name(EXPERIMENT)
+        except MlflowException as error:
+            reason = str(error).split("\n")[0]
+            raise UserError(f"MLflow's store does not answer ({reason}); `igsearch doctor` looks at it") from error
         if experiment:
             return client, experiment.experiment_id
         ours = "MLFLOW_TRACKING_URI" not in os.environ
