@@ -31,7 +31,7 @@ def page(about: Mapping[str, Any], rows: Sequence[Row], other: Run | None = None
     if not rows:
         raise UserError(f"there are no rollouts of {about['run']} to show; examine the run, or ask for other questions")
     data = payload((about, rows), other)
-    style, script = _asset("microscope.css"), _asset("microscope.js")
+    style, script = _asset("microscope.css"), _asset("microscope_question.js") + _asset("microscope.js")
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )

@@ -202,5 +202,7 @@ def test_a_page_of_nothing_is_refused() -> None:
 
 
 def test_the_script_puts_data_into_the_page_as_text_only() -> None:
-    script = (Path(microscope_data.__file__).parent / "templates" / "microscope.js").read_text(encoding="utf-8")
+    folder = Path(microscope_data.__file__).parent / "templates"
+    script = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.js"))
+    assert "textContent" in script
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|Function\(|DOMParser", script)
