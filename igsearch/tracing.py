@@ -36,6 +36,7 @@ TIMES = "not measured: the spans stand in order, a microsecond each"
 _KIND_TAG, _UID_TAG = "igsearch.kind", "igsearch.uid"
 _NANOSECONDS = 1000  # of a span
 _PER_SEARCH = 500  # traces that MLflow lists in one call
+_FORM = 2  # of the traces: raised where they look different, it has all of them written anew
 
 
 @dataclass
@@ -159,12 +160,13 @@ def tree(row: Row, attributes: Mapping[str, Any]) -> Node:
     )
 
 
-def _spans(node: Node, trace: int, start: int, parent: int | None = None) -> list[Span]:
-    """The spans of a tree, the root first. `start` is in nanoseconds since 1970; each span begins a microsecond after
-    the one before it and ends with its last descendant."""
-    own, inner = derive_seed(trace, start), list[Span]()
+def _spans(node: Node, trace: int, begin: int, place: int = 0, parent: int | None = None) -> list[Span]:
+    """The spans of a tree, the root first; `place` counts them. `begin` is in nanoseconds since 1970: each span starts
+    a microsecond after the one before it and ends with its last descendant."""
+    own, inner = derive_seed("span", trace, place), list[Span]()
     for child in node.children:
-        inner += _spans(child, trace, start + _NANOSECONDS * (len(inner) + 1), own)
+        inner += _spans(child, trace, begin, place + 1 + len(inner), own)
+    start = begin + _NANOSECONDS * place
     held = {
         SpanAttributeKey.REQUEST_ID: f"tr-{trace:032x}",
         SpanAttributeKey.SPAN_TYPE: node.type,
@@ -215,7 +217,7 @@ def _info(row: Row, trace: int, start: int, experiment: str, run: str, tags: Map
 
 def _identity(run: str, kind: str, row: Row) -> int:
     """128 bits that tell one trace from all others: of this row, for this run."""
-    key = ("trace", run, kind, digest_json(dict(row)))
+    key = ("trace", _FORM, run, kind, digest_json(dict(row)))
     return derive_seed(*key, "high") << 64 | derive_seed(*key, "low")
 
 

@@ -31,7 +31,8 @@ Row = Mapping[str, str]
 def open_run(where: Layout) -> str:
     """The id of the run that groups the runs of this configuration; made where it is missing."""
     config = where.config
-    return tracking.benchmark_run(config.digest, f"benchmark, {config.profile}", tracking.run_tags(config))
+    name = f"benchmark, {config.profile}{f', {where.run}' if where.run else ''}"
+    return tracking.benchmark_run(config.digest, name, tracking.run_tags(config))
 
 
 def gather(jobs: Sequence[Job], where: Layout, parent: str) -> None:
@@ -49,7 +50,7 @@ def gather(jobs: Sequence[Job], where: Layout, parent: str) -> None:
 
 
 def _trace_examined(plans: Iterable[Plan], parent: str) -> None:
-    """Rollouts are traces of the run that trained their policy, where this benchmark has made it."""
+    """Rollouts are traces of the run that trained their policy, where that belongs to this benchmark."""
     for plan in plans:
         job, where = plan.job, plan.layout
         card = Plan(Job(STAGES["train"], job.method, job.seed), where).card
@@ -130,8 +131,8 @@ def _flat(numbers: Mapping[str, Mapping[str, Mapping[str, float]]], named: bool)
 
 
 def _children(where: Layout, parent: str) -> dict[Job, str]:
-    """The MLflow runs of training and of the start policy's evaluation, as far as they lie below the parent: those of
-    another benchmark keep its numbers."""
+    """The MLflow runs of training and of the start policy's evaluation, as far as they belong to this benchmark: what
+    it has taken over from another keeps that one's numbers."""
     jobs = [*table.runs(where.config), Job(STAGES["evaluate_warm_start"])]
     cards = {job: card for job in jobs if (card := Plan(job, where).card) and card.run_id}
     found = {job: tracking.child_of(parent, str(card.run_id)) for job, card in cards.items()}
