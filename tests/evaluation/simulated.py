@@ -90,9 +90,11 @@ def crossed(scores: Scores, draw: np.random.Generator) -> Interval | None:
     return (claim.low, claim.high) if claim else None
 
 
-def satterthwaite(scores: Scores, draw: np.random.Generator) -> Interval:
+def satterthwaite(scores: Scores, draw: np.random.Generator) -> Interval | None:
     """The same variances, with one t quantile of Satterthwaite's degrees of freedom."""
     of = referee.variance(scores, referee.macro_weights(scores))
+    if not of.total:
+        return None
     df = of.total**2 / (of.over_seeds**2 / of.seeds_df + of.over_questions**2 / of.questions_df)
     mean = float(referee.figures_by_seed(scores, referee.macro_weights(scores)).mean())
     half = float(t.ppf(0.975, df)) * float(np.sqrt(of.total))
