@@ -323,7 +323,7 @@ def test_clients_that_failed_together_do_not_come_back_together() -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["", "127.0.0.1:8000", "ftp://a", "http://", "http://[", "http://a/?q=1", "http://user:word@a"]
+    "address", ["", "127.0.0.1:8000", "ftp://a", "http://", "http://a:port", "http://a/?q=1", "http://user:word@a"]
 )
 def test_a_url_that_is_none_is_refused_and_a_password_not_repeated(address: str) -> None:
     with pytest.raises(UserError, match="retrieval service") as caught:
