@@ -169,13 +169,16 @@ WORLDS = (
 
 
 def main() -> None:
-    """Print the tables."""
-    for title, world, worlds in WORLDS:
-        print(
-            f"\n{title}; {world.seeds} seeds, seed SD {world.seed_sd}, {sum(world.sizes.values())} questions, {worlds}"
+    """Print the table: of each interval how often it covers the truth and how often it excludes 0."""
+    print(
+        "\n".join(
+            "| " + " | ".join(cells) + " |" for cells in (("true difference", "seeds", *METHODS), [":--", *["--:"] * 7])
         )
-        for name, (covers, excludes, half) in coverage(world, METHODS, worlds).items():
-            print(f"| {name} | {covers:.3f} | {excludes:.3f} | {100 * half:.2f} |", flush=True)
+    )
+    for title, world, worlds in WORLDS:
+        found = coverage(world, METHODS, worlds).values()
+        cells = (title, str(world.seeds), *(f"{covers:.3f} / {excludes:.3f}" for covers, excludes, _ in found))
+        print("| " + " | ".join(cells).replace("0.", ".") + " |", flush=True)
 
 
 if __name__ == "__main__":
