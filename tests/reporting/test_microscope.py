@@ -184,6 +184,13 @@ def test_one_synthetic_run_of_two_is_named() -> None:
     assert "Synthetic data in <bdi>grpo-0</bdi>" in page
 
 
+def test_gains_that_were_measured_by_different_settings_are_said_not_to_compare() -> None:
+    rows, warning = made.run()[1], "measured by different settings"
+    other = made.about("ig_search_shared-0", gain_settings="ig_search_shared")
+    assert warning in microscope.page(made.about(), rows, (other, rows))
+    assert warning not in microscope.page(made.about(), rows, made.other_run())
+
+
 def test_200_long_rollouts_stay_below_10_mb(tmp_path: Path) -> None:
     about, rows = made.large_run()
     assert len(rows) == 200

@@ -24,12 +24,14 @@ function el(tag, attributes = {}, ...children) {
 const said = (text, attributes = {}) => el("bdi", { dir: "auto", ...attributes }, text);
 const tag = (kind, text, title = null) => el("span", { class: `tag ${kind}`, title }, text);
 
-function number(value, digits = 2) {
+/** A whole number as it is, others rounded; what rounds to 0 has no sign. */
+function number(value, digits = 2, plus = "") {
   if (value === null) return "none";
-  return (value < 0 ? "−" : "") + (Number.isInteger(value) ? Math.abs(value) : Math.abs(value).toFixed(digits));
+  const text = Number.isInteger(value) ? String(Math.abs(value)) : Math.abs(value).toFixed(digits);
+  return (Number(text) === 0 ? "" : value < 0 ? "−" : plus) + text;
 }
 
-const signed = (value, digits) => (value > 0 ? "+" : "") + number(value, digits);
+const signed = (value, digits = 2) => number(value, digits, "+");
 /** With the digits that a small value needs: an advantage can be spread over many tokens. */
 const fine = (value) => signed(value, Math.abs(value) < 0.095 ? 4 : 2);
 const count = (many, what) => `${many} ${what}${many === 1 ? "" : "s"}`;
