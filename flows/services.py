@@ -85,17 +85,20 @@ class Service:
     log: Path
     health: str | None = None
     says: str = ""
+    variables: tuple[tuple[str, str], ...] = ()
+    """What is handed over in the environment, as arguments can be read by every user of the machine."""
 
     def start(self, prefect_port: int, tied: bool = False) -> "subprocess.Popen[bytes]":
         """Start it in a session of its own, its output in the log. `tied`: it ends when this process does."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        tie = {DIES_WITH: str(os.getpid())} if tied else {}
         with self.log.open("wb") as log:
             return subprocess.Popen(
                 [sys.executable, *(("-c", _TIED) if tied else ("-m",)), *self.arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**environment(prefect_port), **({DIES_WITH: str(os.getpid())} if tied else {})},
+                env={**environment(prefect_port), **dict(self.variables), **tie},
                 start_new_session=True,
             )
 
@@ -125,9 +128,11 @@ def mlflow_ui(port: int) -> Service:
     from igsearch import tracking
 
     server = f"http://{HOST}:{port}"
-    store = ("--backend-store-uri", tracking.tracking_uri(), "--artifacts-destination", f"{tracking.FOLDER}/artifacts")
-    arguments = ("mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1", *store)
-    return Service(MLFLOW, arguments, tracking.page(server), RUN / "mlflow.log", health=f"{server}/health")
+    artifacts = ("--artifacts-destination", f"{tracking.FOLDER}/artifacts")
+    arguments = ("mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1", *artifacts)
+    store = (("MLFLOW_BACKEND_STORE_URI", tracking.tracking_uri()),)
+    log = RUN / "mlflow.log"
+    return Service(MLFLOW, arguments, tracking.page(server), log, health=f"{server}/health", variables=store)
 
 
 def deployments() -> Service:

@@ -6,7 +6,6 @@ copied writes to, and looks in, the old place. `repair` rewrites these places; M
 
 import os
 import re
-import shutil
 import socket
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -143,14 +142,13 @@ def repair(path: Path, to: str) -> tuple[Path, int]:
     store = read(path)
     strays = [base for base in store.bases if base != to]
     copy = _free_name(path)
-    with atomic_path(copy) as temporary:
-        shutil.copy2(path, temporary)
-        with _opened(path, "rw") as database:
-            database.execute("BEGIN IMMEDIATE")
-            with _opened(temporary, "rw") as kept:
-                database.backup(kept)
-            count = sum(_rewrite(database, base, to) for base in strays)
-            database.commit()
+    with _opened(path, "rw") as database:
+        database.execute("BEGIN IMMEDIATE")
+        # copied by a reader of its own: a connection that holds a write transaction waits for itself for ever
+        with atomic_path(copy) as temporary, _opened(path, "ro") as reader, _opened(temporary, "rwc") as kept:
+            reader.backup(kept)
+        count = sum(_rewrite(database, base, to) for base in strays)
+        database.commit()
     return copy, count
 
 
