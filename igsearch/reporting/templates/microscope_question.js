@@ -76,7 +76,7 @@ function sibling(run, episode, largest) {
     {},
     el("td", {}, box),
     cells.map((cell) => el("td", { class: "figure" }, String(cell))),
-    el("td", { class: episode.em ? "right" : "wrong", title: episode.end_sentence }, episode.em ? "✓ " : "✗ ", said(episode.prediction ?? "no answer"), end),
+    el("td", { class: episode.em ? "right" : "wrong", title: episode.end_sentence }, episode.em ? "✓ " : "✗ ", said(episode.prediction ?? "none"), end),
     el("td", {}, el("div", { class: "gains" }, gains)),
   );
 }
