@@ -42,12 +42,17 @@ _LATE = 5
 
 @dataclass(frozen=True)
 class Phase:
-    """A command, the state it starts from, and the job whose outputs it makes (None: all of them)."""
+    """A command, the state it starts from, and the jobs whose outputs it makes (none: it enters the world into DVC)."""
 
     name: str
     command: tuple[str, ...]
     state: str
-    job: str | None
+    jobs: tuple[str, ...]
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Where it leaves its outputs, from the project folder."""
+        return tuple(name for job in self.jobs for name in outputs_of(job)) or ("data.dvc",)
 
 
 @dataclass(frozen=True)
@@ -65,9 +70,9 @@ def phases() -> list[Phase]:
     made: list[Phase] = []
     for job in table.benchmark(load("micro")):
         command = job.fill(job.stage.command.split())
-        made.append(Phase(job.name, ("python", "-m", "igsearch", *command), job.name, job.name))
+        made.append(Phase(job.name, ("python", "-m", "igsearch", *command), job.name, (job.name,)))
         if job.name == "world":
-            made.append(Phase(ENTER, ("python", "-m", "igsearch.stages.versions"), ENTER, None))
+            made.append(Phase(ENTER, ("python", "-m", "igsearch.stages.versions"), ENTER, ()))
     return made
 
 
@@ -94,17 +99,18 @@ def make_reference(place: Place, wanted: Sequence[Phase]) -> None:
 
 def _made(place: Place, phase: Phase, seconds: float) -> dict[str, Any]:
     changes, runs = place.changes(), place.runs()
-    counts: dict[str, int] = {}
-    for process, *_ in changes:
-        counts[process] = counts.get(process, 0) + 1
+    places: dict[str, list[str]] = {}
+    for process, _, *what in changes:
+        places.setdefault(process, []).append(" ".join(what))
+    busiest = max(places.values(), key=len, default=[])
     times = [float(change[1]) for change in changes]
-    names = outputs_of(phase.job) if phase.job else ("data.dvc",)
     if runs[1]:
         sys.exit(f"reference {phase.name}: {'; '.join(runs[1])}")
     return {
         "seconds": times[-1] - times[0] if times else seconds,
-        "changes": max(counts.values(), default=0),
-        "outputs": place.outputs(names),
+        "changes": len(busiest),
+        "places": busiest,
+        "outputs": place.outputs(phase.outputs),
         "runs": runs[0],
     }
 
@@ -120,7 +126,7 @@ def points(known: Sequence[Phase], kills: int, stops: int, seed: int) -> Iterato
         turn, place = divmod(number % FIRST_STOP, len(slots))
         kind, name = kinds[(place + turn) % 2], slots[place]
         if name in DOORS:
-            phase = Phase(name, DOORS[name], _from(rng, known), None)
+            phase = Phase(name, DOORS[name], _from(rng, known), tuple(job for each in known for job in each.jobs))
             kind = kind if kind in STOPS else "parent" if (turn + place) % 2 else "time"
         else:
             phase = by_name[name]
@@ -143,15 +149,15 @@ def _expected(known: Sequence[Phase], reference: dict[str, Any], phase: Phase) -
     return {"seconds": sum(left), "changes": 0, "outputs": outputs, "runs": done[-1]["runs"]}
 
 
-def differences(place: Place, known: Sequence[Phase], phase: Phase, expected: dict[str, Any]) -> list[str]:
+def differences(place: Place, phase: Phase, expected: dict[str, Any]) -> list[str]:
     """What is not as after an uninterrupted run."""
     made, (runs, wrong) = place.outputs(expected["outputs"]), place.runs()
     wrong += [f"{name} differs" for name, digest in expected["outputs"].items() if made.get(name) != digest]
     wrong += [f"{name} was left behind" for name in place.temporaries()]
-    for job in [phase.job] if phase.job else [each.job for each in known if each.job and phase.name in DOORS]:
-        card = place.card(str(job))
+    for job in phase.jobs:
+        card = place.card(job)
         noted = dict(card.outputs) if card else {}
-        if set(noted.values()) != set(place.outputs(outputs_of(str(job))).values()):
+        if set(noted.values()) != set(place.outputs(outputs_of(job)).values()):
             wrong.append(f"the card of {job} does not fit")
     for name, history in expected["runs"].items():
         found = runs.get(name, {})
@@ -174,11 +180,11 @@ def attempt(place: Place, known: Sequence[Phase], reference: dict[str, Any], poi
         size = min(size * 0.8, struck.seconds * 0.8)
     wrong = [] if struck.killed else ["it ended before it could be killed"]
     if point.kind in STOPS and struck.killed and struck.code != 130:
-        wrong.append(f"it stopped with exit code {struck.code} and not 130")
+        wrong.append(f"it stopped with exit code {struck.code} and not 130: {struck.told}")
     again = killing.run(place, phase.command)
     if again.code:
         wrong.append(f"the second run ended with {again.code}: {again.told}")
-    wrong += differences(place, known, phase, expected)
+    wrong += differences(place, phase, expected)
     return {
         **{key: value for key, value in asdict(point).items() if key != "phase"},
         "phase": phase.name if phase.name == phase.state else f"{phase.name} from {phase.state}",

@@ -22,12 +22,13 @@ STOPS = {"int": signal.SIGINT, "term": signal.SIGTERM}
 
 @dataclass(frozen=True)
 class Moment:
-    """When and how. kind: `change` (SIGKILL to the group at the change of a file with number `at`), `time` (SIGKILL to
-    the group and all it started `at` seconds after the first change), `parent` (the same to the first process alone),
-    `int` or `term` (that signal to the first process)."""
+    """When and how. kind: `change` (`signal` at the change of a file with number `at`; SIGKILL goes to the group,
+    others to the process), `time` (SIGKILL to the group and all it started `at` seconds after the first change),
+    `parent` (the same to the first process alone), `int` or `term` (that signal to the first process)."""
 
     kind: str
     at: float
+    signal: int = signal.SIGKILL
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,15 @@ class Ended:
     told: str
 
 
-def _start(place: Place, command: Sequence[str], at: int = 0) -> "subprocess.Popen[bytes]":
+def _start(place: Place, command: Sequence[str], moment: Moment | None = None) -> "subprocess.Popen[bytes]":
+    """Start it with its output in a file; it kills itself where the moment is the change of a file."""
+    at = int(moment.at) if moment and moment.kind == "change" else 0
     place.log.unlink(missing_ok=True)
     with (place.folder / "output.txt").open("wb") as output:
         return subprocess.Popen(
             ["nice", "-n", "10", *command],
             cwd=place.live,
-            env=place.environment(at),
+            env=place.environment(at, moment.signal if moment else signal.SIGKILL),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -87,10 +90,10 @@ def run(place: Place, command: Sequence[str]) -> Ended:
 def strike(place: Place, command: Sequence[str], moment: Moment) -> Ended:
     """Run a command and end it at a moment, unless it ends before."""
     began = time.monotonic()
-    process = _start(place, command, int(moment.at) if moment.kind == "change" else 0)
+    process = _start(place, command, moment)
     if moment.kind == "change":
         process.wait(LONGEST)
-        return _ended(place, process, began, process.returncode == -signal.SIGKILL)
+        return _ended(place, process, began, process.returncode != 0)
     if not _reached(place, process, moment.at):
         return _ended(place, process, began, killed=False)
     family = _tree(process)

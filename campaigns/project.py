@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -57,12 +58,13 @@ class Place:
         target.parent.mkdir(parents=True, exist_ok=True)
         subprocess.run(["cp", "-a", "--reflink=auto", str(source), str(target)], check=True)
 
-    def environment(self, at: int = 0) -> dict[str, str]:
-        """Of the project's commands, which note their changes of files and are killed at the one with number `at`."""
+    def environment(self, at: int = 0, number: int = signal.SIGKILL) -> dict[str, str]:
+        """Of the project's commands, which note their changes of files and get a signal at the one with number `at`."""
         given = environment(self.live)
         quiet = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "DVC_NO_ANALYTICS": "1"}
         site = {"DVC_SITE_CACHE_DIR": str(self.folder / "dvc-site"), "DVC_GLOBAL_CONFIG_DIR": str(self.folder / "dvc")}
         hook = {"KILL_FOLDER": str(self.live), "KILL_LOG": str(self.log), "KILL_AT": str(at)}
+        hook["KILL_WITH"] = str(int(number))
         return {**given, **quiet, **site, **hook, "PYTHONPATH": f"{HOOK}:{given['PYTHONPATH']}"}
 
     def changes(self) -> list[list[str]]:

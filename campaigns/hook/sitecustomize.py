@@ -1,7 +1,8 @@
 """Notes each change of a file below a folder that a Python process is about to make, and can kill it there.
 
 On PYTHONPATH, so that it is in every Python process of a campaign. KILL_LOG takes a line per change: process, seconds,
-what, path. At the change with number KILL_AT, counted from 1 in each process, the process group is killed.
+what, path. At the change with number KILL_AT, counted from 1 in each process, the process group is killed, or
+the process gets the signal KILL_WITH.
 """
 
 import os
@@ -24,6 +25,13 @@ def _path(event: str, given: tuple[Any, ...]) -> str | None:
     return os.path.abspath(os.fsdecode(named))
 
 
+def _end(number: int) -> None:
+    if number == signal.SIGKILL:
+        os.killpg(0, number)
+    else:
+        os.kill(os.getpid(), number)
+
+
 def _install(folder: str, log: int, at: int) -> None:
     seen = 0
 
@@ -37,7 +45,7 @@ def _install(folder: str, log: int, at: int) -> None:
         seen += 1
         os.write(log, f"{os.getpid()} {time.time():.3f} {event} {path.removeprefix(folder)}\n".encode())
         if seen == at:
-            os.killpg(0, signal.SIGKILL)
+            _end(int(os.environ.get("KILL_WITH", signal.SIGKILL)))
 
     sys.addaudithook(hook)
 
