@@ -9,7 +9,11 @@ from igsearch.cli import show
 from igsearch.cli.options import Profile, Sets, positive
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from igsearch.reporting.power import Ground
+    from igsearch.stages.explain import Explanation, Part
+    from igsearch.stages.layout import Layout
 
 PANEL = "Looking closer"
 
@@ -122,7 +126,100 @@ def _draw(path: Path) -> None:
     show.say(f"written: {path}")
 
 
+def explain(
+    table: Annotated[Path, typer.Argument(help="A CSV file of results/tables.", metavar="TABLE")],
+    method: Annotated[str, typer.Argument(help="The row: a method.", metavar="METHOD")],
+    column: Annotated[
+        str, typer.Argument(help="A benchmark, macro, a number of hops, or another column.", metavar="COLUMN")
+    ],
+    metric: Annotated[str, typer.Option(help="em, f1 or cover_em, where the table has several.")] = "em",
+    base: Annotated[str | None, typer.Option(help="In differences.csv: the method that is subtracted.")] = None,
+    profile: Profile = None,
+    sets: Sets = None,
+) -> None:
+    """Open a table cell: how it comes about, its records and examples, settings, digests, commits, commands.
+
+    The cell is computed again from the records; exit code 2 where the table shows something else.
+    """
+    from igsearch.errors import UserError
+    from igsearch.stages.explain import explain as opened
+
+    found = opened(table, _layout(table, profile, sets), method, column, metric, base)
+    _print_explanation(table, found)
+    if not found.same:
+        raise UserError(
+            f"{table} shows {found.shown} where the records that lie there now give {found.recomputed}; write the "
+            f"tables again with `{found.again[0]}`"
+        )
+
+
+def _layout(path: Path, profile: str | None, sets: list[str] | None) -> "Layout":
+    """The layout that a table belongs to: that of the options, or else of the experiment in whose folder it lies."""
+    from igsearch.cli.options import configuration
+    from igsearch.errors import UserError
+    from igsearch.stages import layout
+
+    folder = path.resolve().parent
+    named = layout.EXPERIMENTS.resolve()
+    if profile is None and not sets and named in folder.parents:
+        profile = str(layout.EXPERIMENTS / folder.relative_to(named).parts[0])
+    place = layout.of(configuration(profile, sets))
+    if place.at("results/tables").resolve() != folder:
+        raise UserError(
+            f"{path} is not a table of {place.title}, whose tables lie in {place.at('results/tables')}; name its "
+            "configuration with --profile and --set"
+        )
+    return place
+
+
+def _print_explanation(table: Path, found: "Explanation") -> None:
+    row = " ".join(value for key, value in found.row.items() if key in ("method", "base", "metric", "hops", "figure"))
+    print(f"{table}: {row}, {found.column} = {found.shown}")
+    print(f"computed again from the records: {found.recomputed}, {'the same' if found.same else 'NOT the same'}")
+    if found.how:
+        print(found.how)
+    for part in found.parts:
+        _print_part(part)
+    print("\nexamples")
+    for each in found.examples:
+        print(f"  {'right' if each.right else 'wrong'}: {each.where}")
+        print(f"    {each.uid}: {each.question}")
+        print(f"    prediction: {each.prediction}   gold: {' | '.join(each.gold)}")
+    print("\nwhat all of it was made with")
+    for name, digest in found.terms.items():
+        print(f"  {name:14}{digest}")
+    print(f"  {'settings':14}{_listed(found.settings, 'all as by default')}")
+    print(f"  {'the method':14}{_listed(found.method_settings, 'no settings beside those of grpo')}")
+    print("\nthe table again")
+    for command in found.again:
+        print(f"  {command}")
+
+
+def _listed(settings: "Sequence[str]", none: str) -> str:
+    return f"\n{' ' * 16}".join(settings) if settings else none
+
+
+def _print_part(part: "Part") -> None:
+    asked = f"{part.asked:,}" if part.right is None else f"{part.right:,g} right of {part.asked:,}"
+    print(f"\n{part.run}")
+    if part.value:
+        print(f"  {'value':11}{part.value}")
+    print(f"  {'questions':11}{asked}")
+    for path, digest in part.files.items():
+        print(f"  {'file':11}{path}")
+        print(f"  {'sha256':11}{digest}")
+    told = "as its card says" if part.unchanged else "NOT as its card says: changed, or without a card"
+    print(f"  {'evaluation':11}{told}")
+    for what, card in part.cards.items():
+        print(f"  {what:11}commit {card.commit}")
+        if card.run_id:
+            print(f"  {'':11}MLflow run {card.run_id}")
+    for i, command in enumerate(part.again):
+        print(f"  {'again' if i == 0 else '':11}{command}")
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands."""
+    app.command(rich_help_panel=PANEL)(explain)
     app.add_typer(referee, name="referee", rich_help_panel=PANEL)
     app.command(rich_help_panel=PANEL)(power)
