@@ -1,4 +1,4 @@
-"""A sample of campaigns/kill_anywhere.py, at the places where a kill hurts most: what is killed and run again leaves what
+"""A sample of campaigns/kill_anywhere.py, at places where a kill hurts most: what is killed and run again leaves what
 an undisturbed run leaves, bit for bit."""
 
 import os
