@@ -303,9 +303,11 @@ def run(
 
     Raises what `opener` raises, once the server has ended.
     """
-    handler = signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn sends itself the signal again when it is done
+    http = server(service, token)
+    # for a signal before uvicorn listens to them, and for the one that it sends itself again in the end
+    handler = signal.signal(signal.SIGTERM, lambda *_: setattr(http, "should_exit", True))
     try:
-        asyncio.run(_run(service, opener, bound, token, ready))
+        asyncio.run(_run(service, http, opener, bound, ready))
     finally:
         signal.signal(signal.SIGTERM, handler)
         service.close()
@@ -313,21 +315,21 @@ def run(
 
 async def _run(
     service: Service,
+    http: uvicorn.Server,
     opener: Callable[[], LuceneRetriever],
     bound: socket.socket,
-    token: str | None,
     ready: Callable[[], None],
 ) -> None:
-    http = server(service, token)
     opening = asyncio.create_task(service.open(opener))
     serving = asyncio.create_task(http.serve([bound]))
     await asyncio.wait((opening, serving), return_when=asyncio.FIRST_COMPLETED)
-    if not opening.done():  # stopped before: what opens the index cannot be
+    if not opening.done():  # stopped before; the thread that opens the index goes with the process
         opening.cancel()
-    elif opening.exception():
+        await serving
+        return
+    if opening.exception():
         http.should_exit = True
     else:
         ready()
     await serving
-    if not opening.cancelled():
-        opening.result()
+    opening.result()

@@ -322,8 +322,18 @@ def test_sigterm_lets_the_request_in_work_finish_and_ends_with_0(start: Any) -> 
         _until(lambda: not _listens(address))  # nobody else gets in
         connection.sendall(body[5:])
         assert b"twin-10" in connection.makefile("rb").read()
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
     assert process.stderr.read() == "stopped\n"
+
+
+def test_sigterm_while_the_index_is_being_opened_ends_it_too(start: Any) -> None:
+    with listen("127.0.0.1", 0, None) as free:
+        port = free.getsockname()[1]
+    process = start("--port", str(port), IGSEARCH_RETRIEVAL_TOKEN="")
+    _until(lambda: _listens(f"http://127.0.0.1:{port}"))
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0
+    assert process.stderr.read().endswith("stopped\n")
 
 
 def test_the_token_comes_from_the_environment_and_is_printed_nowhere(start: Any) -> None:
@@ -333,7 +343,7 @@ def test_the_token_comes_from_the_environment_and_is_printed_nowhere(start: Any)
     right = {"Authorization": f"Bearer {SECRET}"}
     assert HTTP.get(f"{address}/readyz", headers=right).status_code == 200
     process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 130
+    assert process.wait(60) == 130
     assert SECRET not in process.stderr.read()
 
 
@@ -349,7 +359,7 @@ def test_what_cannot_be_served_is_one_sentence_and_exit_code_2(
     start: Any, options: tuple[str, str], sentence: str
 ) -> None:
     process = start(*options, IGSEARCH_RETRIEVAL_TOKEN="")
-    said = process.communicate(timeout=30)[1]
+    said = process.communicate(timeout=60)[1]
     assert (process.returncode, said.count("\n")) == (2, 1)
     assert said.startswith(sentence)
 
