@@ -36,7 +36,7 @@ from igsearch.retrieval import wire
 from igsearch.retrieval.base import RetrieverError
 from igsearch.retrieval.wire import WrongReply
 
-_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.25, 8.0
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.25, 4.0
 _QUERIES, _CHARACTERS, _HITS = 256, 1 << 18, 10_000  # of one request
 _SHOWN = 200  # characters of a server's own words
 
@@ -70,7 +70,7 @@ class RemoteRetriever:
 
     A search is one request for up to 256 queries, more for more. A request that finds no connection, is dropped, is not
     answered within `timeout_s` or gets 429 or 5xx is tried again, at most `attempts` times in all and as long as the
-    next attempt begins within `patience_s`. The waits double from 0.25 to 8 seconds, the second half of each by chance,
+    next attempt begins within `patience_s`. The waits double from 0.25 to 4 seconds, the second half of each by chance,
     and come on top of the server's Retry-After.
     """
 
@@ -79,7 +79,7 @@ class RemoteRetriever:
         url: str,
         *,
         timeout_s: float = 30.0,
-        attempts: int = 30,
+        attempts: int = 60,
         patience_s: float = 120.0,
         index: str | None = None,
         token: str | None = None,

@@ -254,14 +254,15 @@ def listen(host: str, port: int, token: str | None) -> socket.socket:
     """A socket bound to an interface, port 0 being any free one. UserError where that is taken, or open to other
     machines without a token."""
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, address = found[0]
     except OSError as error:
         raise UserError(f"--host {host}: {error.strerror}; name an interface of this machine") from error
     if token is None and not ipaddress.ip_address(address[0]).is_loopback:
         raise UserError(
             f"--host {host} is open to other machines; set {wire.TOKEN} to a secret that clients send, or leave it out"
         )
-    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound = socket.socket(family, kind, protocol)  # asyncio turns Nagle's delays off only where the protocol is named
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind(address)

@@ -79,6 +79,11 @@ def test_before_the_index_is_open_the_process_lives_and_is_not_ready(config: Ret
             assert (reply.status_code, reply.headers["retry-after"]) == (503, "1")
 
 
+def test_an_answer_in_two_packets_does_not_wait_40_ms_for_the_first_to_be_acknowledged() -> None:
+    with listen("127.0.0.1", 0, None) as bound:
+        assert bound.proto == socket.IPPROTO_TCP  # else asyncio leaves TCP_NODELAY off
+
+
 # --- limits
 
 
