@@ -36,7 +36,8 @@ TIMES = "not measured: the spans stand in order, a microsecond each"
 _KIND_TAG, _UID_TAG = "igsearch.kind", "igsearch.uid"
 _NANOSECONDS = 1000  # of a span
 _PER_SEARCH = 500  # traces that MLflow lists in one call
-_FORM = 2  # of the traces: raised where they look different, it has all of them written anew
+_DIGITS = 4  # of log-probabilities, for readers
+_FORM = 3  # of the traces: raised where they look different, it has all of them written anew
 
 
 @dataclass
@@ -88,12 +89,13 @@ def _documents(row: Row, index: int, shown_text: str) -> list[dict[str, Any]]:
 
 
 def _gain(gain: Row) -> Node:
-    random = gain["random"]
+    real, random = round(gain["real"], _DIGITS), [round(value, _DIGITS) for value in gain["random"]]
+    mean = round(sum(gain["random"]) / len(random), _DIGITS) if random else None
     return Node(
         f"information gain {gain['gain']:+.2f}",
         SpanType.EVALUATOR,
-        {"log_probability": {"real": gain["real"], "random": random}, "unit": "nats per weighted answer token"},
-        {"gain": gain["gain"], "real": gain["real"], "mean_of_random": sum(random) / len(random) if random else None},
+        {"log_probability": {"real": real, "random": random}, "unit": "nats per weighted answer token"},
+        {"gain": round(gain["gain"], _DIGITS), "real": real, "mean_of_random": mean},
         {"truncated": gain["truncated"]},
     )
 
