@@ -72,8 +72,10 @@ class Explanation:
 
     @property
     def how(self) -> str | None:
-        """How the runs' values make the cell, in words; None where they are no values of it."""
-        if len(self.parts) < 2 or self.parts[0].value is None:
+        """How the runs' values make the cell, in words; None where it is no figure of single runs."""
+        if by_seed := self.row.get("points_by_seed"):
+            return f"method minus base, paired by question; mean over {len(by_seed.split())} seeds: {by_seed}"
+        if self.parts[0].value is None:
             return None
         name, seeds = cells.without_suffix(self.column), len(self.parts)
         ends = {"_seed_low": "the lowest", "_seed_high": "the highest"}
@@ -83,7 +85,8 @@ class Explanation:
         if name != self.column:
             return f"an end of the 95 % interval of {name}, whose values by seed stand below"
         each = {"macro": ", each the unweighted mean of its benchmarks", "micro": ", each the mean of all questions"}
-        return f"the mean over {seeds} seeds{each.get(name, '')}"
+        runs = f"the mean over {seeds} seeds" if seeds > 1 else "of one run"
+        return f"{runs}{each.get(name, '')}"
 
     @property
     def same(self) -> bool:

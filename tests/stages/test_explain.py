@@ -153,6 +153,7 @@ def test_a_difference_names_the_records_of_both_methods(here: Path) -> None:
     result = explain("results/tables/differences.csv", "ig_search", "macro")
     assert result.exit_code == 0, result.output
     assert "ig_search grpo em macro average, points = " in result.stdout
+    assert "mean over 3 seeds: " in result.stdout
     assert "artifacts/evaluate/grpo-2/records.parquet" in result.stdout
     assert "artifacts/evaluate/ig_search-2/records.parquet" in result.stdout
 
