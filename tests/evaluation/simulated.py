@@ -164,7 +164,6 @@ WORLDS = (
     ("3 points", World(SIZES, 3, 0.03), 2000),
     ("3 points", World(SIZES, 8, 0.03), 2000),
     ("5 points", World(SIZES, 3, 0.05), 2000),
-    ("5 points", World(SIZES, 8, 0.05), 2000),
 )
 
 
