@@ -58,16 +58,16 @@ def ledger(
 
     if traces is None:
         config = configuration(profile, sets)
-        scorer, episodes = _rollouts(config, run, positive(questions, "--questions"), seed)
+        scorer, episodes, batch = _rollouts(config, run, positive(questions, "--questions"), seed)
         world = "synthetic world" if config.data.synthetic else str(config.data.corpus)
         title = f"Rollouts of {run}, {world}"
     else:
         config = configuration(profile, sets, setting("policy.name", policy))
         number = None if limit is None else positive(limit, "--limit")
-        scorer, episodes = _recorded(config, existing(traces, "rollouts"), number)
+        (scorer, episodes), batch = _recorded(config, existing(traces, "rollouts"), number), None
         title = f"{traces.name}, scored by {policy}"
     with show.progress() as progress:
-        rows = measured(scorer, episodes, _defaults(config), (seed, "ledger"), progress)
+        rows = measured(scorer, episodes, _defaults(config), (seed, "ledger"), batch, progress)
     _print(rows, title, as_json, markdown)
 
 
@@ -85,8 +85,9 @@ def _recorded(config: "Config", path: Path, limit: int | None) -> "tuple[Policy,
     return policy, recorded(policy, path, limit)
 
 
-def _rollouts(config: "Config", run: str, count: int, seed: int) -> "tuple[Policy, list[Episode]]":
-    """A run's policy, and a group of its rollouts for `count` test questions of each benchmark."""
+def _rollouts(config: "Config", run: str, count: int, seed: int) -> "tuple[Policy, list[Episode], int]":
+    """A run's policy, a group of its rollouts for `count` test questions of each benchmark, and how many rollouts make
+    a training step: so many give one another counterfactual pairs."""
     from itertools import chain
 
     from igsearch.errors import UserError
@@ -111,7 +112,7 @@ def _rollouts(config: "Config", run: str, count: int, seed: int) -> "tuple[Polic
     found = rollout(
         policy, inputs.retriever(context), each, numbers, own.rollout, own.retrieval.k, (seed, "ledger", "rollout")
     )
-    return policy, found
+    return policy, found, own.train.prompts_per_step * size
 
 
 def _print(rows: list[Row], title: str, as_json: bool, markdown: bool) -> None:
@@ -125,7 +126,7 @@ def _print(rows: list[Row], title: str, as_json: bool, markdown: bool) -> None:
     else:
         console = Console()
         console.print(terminal(rows, title).rich(), "")
-        console.print(*_notes(rows), sep="\n", markup=False)
+        console.print(*_facts(rows), *_NOTES, sep="\n", markup=False)
 
 
 def _signed(value: float | None, digits: int = 3) -> str:
@@ -167,7 +168,7 @@ def terminal(rows: list[Row], title: str) -> "Table":
 
 
 def paper(rows: list[Row], title: str) -> "Table":
-    """Everything, as docs/deviations.md shows it."""
+    """Everything, as docs/deviations.md shows it, where the notes stand above."""
     from igsearch.reporting.table import Table, number
 
     columns = (
@@ -190,11 +191,11 @@ def paper(rows: list[Row], title: str) -> "Table":
         )
         for row in rows
     ]
-    return Table(title, columns, tuple(cells), notes=tuple(_notes(rows)), left=3)
+    return Table(title, columns, tuple(cells), notes=tuple(_facts(rows)), left=3)
 
 
-def _notes(rows: list[Row]) -> list[str]:
-    """How many of what, which rows have no effect and why, and what the columns are."""
+def _facts(rows: list[Row]) -> list[str]:
+    """How many of what, and which rows have no effect and why."""
     from igsearch.reporting.table import number
 
     first = rows[0]
@@ -208,7 +209,7 @@ def _notes(rows: list[Row]) -> list[str]:
         if row["only_ours"] or row["only_theirs"]
     ]
     still = [f"{row['deviation']}: no effect; {row['why_unchanged']}." for row in rows if row["why_unchanged"]]
-    return [counts, *single, *still, *_NOTES]
+    return [counts, *single, *still]
 
 
 def register(app: typer.Typer) -> None:

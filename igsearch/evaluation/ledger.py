@@ -24,6 +24,7 @@ from igsearch.evaluation.traces import episode_of, read_records
 from igsearch.methods import InformationGainConfig
 from igsearch.policy.base import Policy
 from igsearch.policy.scorer import Rows, Scorer
+from igsearch.policy.shared import score_shared
 from igsearch.records import Episode, Span, SpanKind
 from igsearch.rewards.contexts import form_of, outcome_of, until_query
 from igsearch.rewards.information_gain import Key, StepGain, information_gain
@@ -193,7 +194,7 @@ def arms(longest: int) -> tuple[Arm, ...]:
 
 
 class _Remembering(Scorer):
-    """The scorer, asked for each row once: most arms share most rows."""
+    """The scorer, asked for each row once: arms share many. Shared beginnings are held against plain rows at first."""
 
     def __init__(self, pass_tokens: int) -> None:
         super().__init__(pass_tokens, first_whole=False)
@@ -202,18 +203,31 @@ class _Remembering(Scorer):
     def __call__(self, policy: Policy, contexts: Rows, continuations: Rows) -> list[torch.Tensor]:
         rows = [(tuple(context), tuple(rest)) for context, rest in zip(contexts, continuations, strict=True)]
         missing = [row for row in dict.fromkeys(rows) if row not in self._known]
-        found = super().__call__(policy, [row[0] for row in missing], [row[1] for row in missing])
+        read = [row[0] for row in missing], [row[1] for row in missing]
+        first = self.fallback or not self._known
+        found = super().__call__(policy, *read) if first else score_shared(policy, *read, self.pass_tokens)
         self._known.update(zip(missing, found, strict=True))
         return [self._known[row] for row in rows]
 
 
 def gains_of(
-    policy: Policy, episodes: Sequence[Episode], arm: Arm, config: InformationGainConfig, key: Key, scorer: Scorer
+    policy: Policy,
+    episodes: Sequence[Episode],
+    arm: Arm,
+    config: InformationGainConfig,
+    key: Key,
+    scorer: Scorer,
+    batch: int | None = None,
 ) -> Gains:
-    """The gain of each search as `arm` measures it, everything else as `config` has it."""
+    """The gain of each search as `arm` measures it, everything else as `config` has it.
+
+    batch: how many rollouts in a row give one another counterfactual pairs; None for all.
+    """
     changed = InformationGainConfig.model_validate({**config.model_dump(), **arm.settings})
     altered = [arm.alter(policy, each) if arm.alter and each.steps else each for each in episodes]
-    return information_gain(policy, altered, changed, (*key, "again") if arm.redraw else key, scorer=scorer)
+    drawn, size = (*key, "again") if arm.redraw else key, batch or len(altered)
+    parts = [altered[start : start + size] for start in range(0, len(altered), size)]
+    return [gains for part in parts for gains in information_gain(policy, part, changed, drawn, scorer=scorer)]
 
 
 def _longest(policy: Policy, episodes: Sequence[Episode], config: InformationGainConfig) -> int:
@@ -230,12 +244,13 @@ def ledger(
     episodes: Sequence[Episode],
     config: InformationGainConfig,
     key: Key,
+    batch: int | None = None,
     progress: Progress = lambda *_: None,
 ) -> list[Row]:
     """One row for each of `arms`. Gains in nats per weighted answer token; what a row holds: `compared`.
 
-    config: our defaults. UserError where no rollout has searched, and for draws that a group shares, which have no
-    other form to be compared with.
+    config: our defaults. batch: as for `gains_of`. UserError where no rollout has searched, and for draws that a group
+    shares, which have no other form to be compared with.
     """
     if not any(episode.steps for episode in episodes):
         raise UserError("no rollout holds a search with documents, so there is no gain to compare; take other rollouts")
@@ -243,10 +258,10 @@ def ledger(
         raise UserError("the ledger compares draws of single rollouts; set information_gain.share_draws to false")
     base = config.model_copy(update={"score_solved_groups": True})
     tried, scorer = arms(_longest(policy, episodes, base)), _Remembering(base.pass_tokens)
-    ours = gains_of(policy, episodes, Arm("ours", "alike", ""), base, key, scorer)
+    ours = gains_of(policy, episodes, Arm("ours", "alike", ""), base, key, scorer, batch)
     rows = []
     for done, arm in enumerate(tried, start=1):
-        theirs = gains_of(policy, episodes, arm, base, key, scorer)
+        theirs = gains_of(policy, episodes, arm, base, key, scorer, batch)
         found = compared(episodes, ours, theirs, arm.name)
         why = arm.unchanged if found["steps"] and not found["changed"] else None
         rows.append({"deviation": arm.name, "kind": arm.kind, "means": arm.means, **found, "why_unchanged": why})

@@ -215,6 +215,14 @@ def test_rows_say_what_has_no_effect_and_why(tiny: Policy) -> None:
     )
 
 
+def test_a_batch_gives_its_pairs_to_no_other(tiny: Policy) -> None:
+    episodes, ours = batches.episodes(tiny), arm("ours")
+    parts = [ledger.gains_of(tiny, of, ours, PLAIN, KEY, Scorer(2048)) for of in (episodes[:4], episodes[4:])]
+    apart = ledger.gains_of(tiny, episodes, ours, PLAIN, KEY, Scorer(2048), batch=4)
+    assert values(apart) == pytest.approx(values([*parts[0], *parts[1]]), abs=1e-5)
+    assert values(apart) != pytest.approx(values(measured(tiny, episodes, "ours")), abs=1e-3)
+
+
 def test_figures_of_a_comparison(bpe: Policy, played: list[Episode]) -> None:
     def gains(*rows: Sequence[float | None]) -> list[list[StepGain | None]]:
         return [[None if value is None else StepGain(value, 0.0, ()) for value in row] for row in rows]
