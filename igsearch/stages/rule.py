@@ -38,6 +38,9 @@ from igsearch.stages.table import Job
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
+_LEAST_FREE = 1 << 20
+"""Bytes: with less, a disk is full for all that is written here."""
+
 Say = Callable[[str], None]
 Progress = Callable[[str, int, int], None]
 """`progress(label, done, total)`"""
@@ -218,6 +221,29 @@ def _place(source: Path, target: Path) -> None:
 
 
 def _execute(context: Context) -> Card:
+    """Do the job. UserError where it failed for want of a disk, whatever the library that met this made of it."""
+    try:
+        return _work(context)
+    except UserError:
+        raise
+    except Exception as error:
+        told = _about_the_disk(context)
+        if told is None:
+            raise
+        raise UserError(told) from error
+
+
+def _about_the_disk(context: Context) -> str | None:
+    """What is wrong with where the job works, if anything."""
+    if not context.staging.is_dir():
+        return f"{context.work} vanished while {context.job.name} was working there; the same command starts afresh"
+    full = (path for path in (context.work, Path()) if shutil.disk_usage(path).free < _LEAST_FREE)
+    path = next(full, None)
+    kept = f"what is done is kept in {context.work}; free space, and the same command goes on from there"
+    return None if path is None else f"the disk of {path.resolve()} is full; {kept}"
+
+
+def _work(context: Context) -> Card:
     plan, job = context.plan, context.job
     if not context.resume:
         shutil.rmtree(context.work, ignore_errors=True)

@@ -244,6 +244,38 @@ def test_ctrl_c_names_what_is_kept_and_leaves_outputs_alone(here: Path, monkeypa
     assert not Path("artifacts/prepared/half").exists()
 
 
+def test_a_full_disk_is_one_sentence_whatever_a_library_makes_of_it(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch.save answers a full disk with a RuntimeError about the position in its archive."""
+    bring(WORLD, small())
+
+    def save(_: Context) -> None:
+        raise RuntimeError("unexpected pos 64 vs 0")
+
+    _stub(monkeypatch, save)
+    with pytest.raises(RuntimeError, match="unexpected pos"):
+        rule.run(PREPARE, layout.of(small()))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 0))
+    with pytest.raises(UserError, match=r"the disk of .* is full; what is done is kept in artifacts/\.work/\w{16}"):
+        rule.run(PREPARE, layout.of(small()))
+
+
+def test_a_work_folder_that_vanishes_is_one_sentence(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bring(WORLD, small())
+
+    def work(context: Context) -> None:
+        shutil.rmtree(context.work)
+        (context.work / "progress").touch()
+
+    _stub(monkeypatch, work)
+    with pytest.raises(UserError, match="vanished while prepare was working there; the same command starts afresh"):
+        rule.run(PREPARE, layout.of(small()))
+    monkeypatch.undo()
+    monkeypatch.chdir(here)
+    assert not bring(PREPARE, small())[0].reused
+
+
 def test_a_world_killed_between_its_two_outputs_is_made_again(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A corpus alone would be taken for somebody's own."""
     place, placed = rule._place, list[Path]()
