@@ -94,7 +94,7 @@ def write_code(folder: Path, mark: Path, kind: str) -> None:
     (folder / "own.py").write_text(f"import os\nos.mkdir({str(mark)!r})\n")
 
 
-@pytest.mark.xfail(reason=LOAD_PY, strict=False)
+@pytest.mark.xfail(reason=LOAD_PY, strict=True)
 def test_code_beside_a_model_is_not_run_even_where_the_user_says_yes(
     folder: Path, mark: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,7 +106,7 @@ def test_code_beside_a_model_is_not_run_even_where_the_user_says_yes(
     assert not mark.exists()
 
 
-@pytest.mark.xfail(reason=LOAD_PY, strict=False)
+@pytest.mark.xfail(reason=LOAD_PY, strict=True)
 def test_harmless_pickled_weights_are_refused_too(folder: Path) -> None:
     from safetensors.torch import load_file
 
