@@ -1,15 +1,16 @@
-"""The MLflow UI in a real browser, over a store that `igsearch.tracking` wrote: runs, comparison, curves, artifacts."""
+"""The MLflow UI in a real browser, over a store that igsearch wrote: runs, comparison, curves, artifacts, traces."""
 
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import made_rollouts
 import pytest
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from flows import services
-from igsearch import tracking
+from igsearch import tracing, tracking
 from igsearch.config import Config
 
 pytestmark = pytest.mark.browser
@@ -38,6 +39,14 @@ def write_runs(model: Path) -> None:
             run.log_dataset("artifacts/prepared", digest, "artifacts/prepared", "training")
             run.log_folder(model, "model")
             run.log_table("em", [{"run": name, "benchmark": "hotpotqa", "em": figure}])
+        tracing.log(run.id, "examined", [rollout()], {"run": name, "method": method, "synthetic": True})
+
+
+def rollout() -> made_rollouts.Row:
+    """One of a search, with what a passage could hold."""
+    documents = [made_rollouts.document("p1", made_rollouts.HOSTILE)]
+    found = made_rollouts.search("femburg powered", documents, made_rollouts.gain(-1.0, -1.5, -1.75))
+    return made_rollouts.rollout("nq/7", 0, [found], "tumcort", ["tumcort"])
 
 
 @pytest.fixture(scope="module")
@@ -125,3 +134,23 @@ def test_the_model_and_the_table_of_a_run_open(page: Page, server: services.Serv
     page.get_by_text("model", exact=True).first.click()
     page.get_by_text("config.json", exact=True).first.click()
     expect(page.get_by_text('"model_type": "qwen2"')).to_be_visible()
+
+
+def test_a_trace_of_a_run_opens_and_reads_well(page: Page, server: services.Service) -> None:
+    """The run lists it with its scores; it shows turns, the documents that were found, and what the search gained."""
+    client, experiment = tracking.open_store()
+    (run,) = client.search_runs([experiment], "attributes.run_name = 'ig_search-1'")
+    page.goto(tracking.page(server.address.partition("/#")[0], run.info.run_id))
+    page.get_by_role("tab", name="Traces").click()
+    page.get_by_text("tumcort", exact=True).first.wait_for()
+    expect(page.get_by_text("em of rollout").first).to_be_visible()
+    page.get_by_text(rollout()["question"], exact=True).first.click()
+    tree = page.get_by_role("dialog")
+    for name in ("nq/7#0", "turn 1", "search 1", "information gain +0.62", "turn 2"):
+        expect(tree.get_by_text(name, exact=True).first).to_be_visible()
+    tree.get_by_text("search 1", exact=True).first.click()
+    expect(tree.get_by_text("femburg powered", exact=True).first).to_be_visible()
+    expect(tree.get_by_text("<script>window.fooled", exact=False).first).to_be_visible()
+    assert page.evaluate("window.fooled") is None
+    tree.get_by_text("information gain +0.62", exact=True).first.click()
+    expect(tree.get_by_text("mean_of_random").first).to_be_visible()
