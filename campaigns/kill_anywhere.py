@@ -179,8 +179,10 @@ def attempt(place: Place, known: Sequence[Phase], reference: dict[str, Any], poi
             break
         size = min(size * 0.8, struck.seconds * 0.8)
     wrong = [] if struck.killed else ["it ended before it could be killed"]
-    if point.kind in STOPS and struck.killed and struck.code != 130:
-        wrong.append(f"it stopped with exit code {struck.code} and not 130: {struck.told}")
+    if phase.name != "dvc":  # which has an exit code of its own, and lets the command that it runs go on
+        wrong += [f"{each} outlived it" for each in struck.outlived]
+        if point.kind in STOPS and struck.killed and struck.code != 130:
+            wrong.append(f"it stopped with exit code {struck.code} and not 130: {struck.told}")
     again = killing.run(place, phase.command)
     if again.code:
         wrong.append(f"the second run ended with {again.code}: {again.told}")

@@ -6,7 +6,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -34,13 +34,14 @@ class Moment:
 @dataclass(frozen=True)
 class Ended:
     """How a command ended. `killed`: by us, and not before on its own. code: its exit code. where: its last change of a
-    file. told: the last line it printed."""
+    file. told: the last line it printed. outlived: what it had started and what was still alive half a minute later."""
 
     killed: bool
     code: int
     seconds: float
     where: str
     told: str
+    outlived: tuple[str, ...] = ()
 
 
 def _start(place: Place, command: Sequence[str], moment: Moment | None = None) -> "subprocess.Popen[bytes]":
@@ -100,11 +101,16 @@ def strike(place: Place, command: Sequence[str], moment: Moment) -> Ended:
     _send(process, moment.kind, family)
     process.wait(_SECONDS_TO_STOP)
     ended = _ended(place, process, began, killed=True)
-    if moment.kind != "parent":
-        _, alive = psutil.wait_procs(family, timeout=_SECONDS_TO_VANISH)
-        if alive:
-            raise TimeoutError(f"{[' '.join(each.cmdline()[-4:]) for each in alive]} outlived {' '.join(command)}")
-    return ended
+    if moment.kind == "parent":
+        return ended
+    _, alive = psutil.wait_procs(family, timeout=_SECONDS_TO_VANISH)
+    return replace(ended, outlived=tuple(map(_named, alive)))
+
+
+def _named(process: psutil.Process) -> str:
+    with suppress(psutil.Error):
+        return " ".join(process.cmdline()[-4:])
+    return str(process.pid)
 
 
 def _reached(place: Place, process: "subprocess.Popen[bytes]", seconds: float) -> bool:

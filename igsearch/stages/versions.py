@@ -3,6 +3,7 @@
 `python -m igsearch.stages.versions` does so for the world of params.yaml, the raw data of the pipeline.
 """
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -61,5 +62,19 @@ def commit_world() -> None:
         commit([Job(STAGES["world"])], home(config))
 
 
+def main() -> int:
+    """`python -m igsearch.stages.versions`: its exit code."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        commit_world()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command enters the world again", file=sys.stderr)
+        return 130
+    return 0
+
+
 if __name__ == "__main__":
-    commit_world()
+    sys.exit(main())
