@@ -142,13 +142,16 @@ def test_mlflow_has_a_parent_and_its_children(project: Path, run: Run) -> None:
     )
     runs = {name: rest for name, *rest in json.loads(run("python", "-c", code).stdout)}
     assert set(runs) == {"benchmark, micro", "grpo-0", "ig_search-0", "warm_start"}
-    parent, status, *_ = runs["benchmark, micro"]
+    parent, status, tags, told, _ = runs["benchmark, micro"]
     assert status == "FINISHED"
+    assert tags["partial"] == "no"
+    assert {f"main/{method}/em/macro_95_low" for method in ("grpo", "ig_search", "warm_start")} <= set(told)
     for name in ("grpo-0", "ig_search-0"):
         _, status, tags, metrics, params = runs[name]
         assert status == "FINISHED"
         assert tags["mlflow.parentRunId"] == parent
         assert {"git_commit", "config_digest", "data_digest"} <= set(tags)
+        assert {"main/em/macro", "main/em/macro_95_low", "partial"} <= set(metrics)
         assert {f"em/{name}" for name in ("nq", "triviaqa", "popqa", "hotpotqa", "musique", "bamboogle")} <= set(
             metrics
         )
