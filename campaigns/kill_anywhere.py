@@ -122,7 +122,11 @@ def points(known: Sequence[Phase], kills: int, stops: int, seed: int) -> Iterato
     for number in (*range(kills), *range(FIRST_STOP, FIRST_STOP + stops)):
         rng = random.Random(f"{seed}/{number}")
         kinds = KILLS if number < FIRST_STOP else STOPS
-        slots = [*by_name, *trained, trained[-1], *DOORS, "flow"] if kinds is KILLS else [*by_name, *DOORS]
+        slots = (
+            [*by_name, *trained, trained[-1], *DOORS, "flow"]
+            if kinds is KILLS
+            else list(dict.fromkeys([*DOORS, *trained, *by_name]))
+        )
         turn, place = divmod(number % FIRST_STOP, len(slots))
         kind, name = kinds[(place + turn) % 2], slots[place]
         if name in DOORS:
