@@ -181,7 +181,8 @@ def attempt(place: Place, known: Sequence[Phase], reference: dict[str, Any], poi
         struck = killing.strike(place, phase.command, Moment(point.kind, at))
         if struck.killed:
             break
-        size = min(size * 0.8, struck.seconds * 0.8)
+        times = [float(change[1]) for change in place.changes()]
+        size = min(size * 0.9, max(times) - min(times)) if point.kind != "change" else size - 1
     wrong = [] if struck.killed else ["it ended before it could be killed"]
     if phase.name != "dvc":  # which has an exit code of its own, and lets the command that it runs go on
         wrong += [f"{each} outlived it" for each in struck.outlived]

@@ -14,7 +14,14 @@ from igsearch.policy.load import directory_of
 
 WORK = Path("artifacts/.work")
 """Checkpoints and partial records, in a folder per input digest. They outlive a crash; DVC ignores them."""
+MLFLOW_RUN = "mlflow_run"
+"""In such a folder: the id of the MLflow run that an interrupted job had opened."""
 EXPERIMENTS, RUNS = Path("experiments"), Path("artifacts/runs")
+
+
+def work(digest: str) -> Path:
+    """The work folder of the job with that input digest."""
+    return WORK / digest[:16]
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,7 @@ class Plan:
     @property
     def work(self) -> Path:
         """Where the job keeps what should outlive a crash."""
-        return layouts.WORK / self.digest[:16]
+        return layouts.work(self.digest)
 
     def stale(self) -> str | None:
         """Why the job has to run, in a few words; None where it is up to date."""

@@ -8,9 +8,9 @@ from typing import Any
 
 from igsearch import tracing, tracking
 from igsearch.evaluation import store
-from igsearch.provenance import digest_json
+from igsearch.provenance import digest_json, write_text
 from igsearch.records import Question
-from igsearch.stages.layout import Layout, others
+from igsearch.stages.layout import MLFLOW_RUN, Layout, others, work
 from igsearch.stages.rule import Plan
 from igsearch.stages.table import INDEX, PREPARED, STAGES, Job
 from igsearch.training.schedule import validation_questions
@@ -81,7 +81,10 @@ def track(job: Job, layout: Layout, inputs: Mapping[str, str], folder: Path) -> 
     config, summary = layout.config, read_summary(folder)
     params = tracking.run_params(config, job.method, job.seed or 0)
     tags = {**tracking.run_tags(config, data_digest(inputs)), **marks(summary["partial"])}
-    with tracking.run(job.run, params, tags, run_id=_training_run(job, layout)) as run:
+    noted = work(digest_json(inputs)) / MLFLOW_RUN
+    with tracking.run(job.run, params, tags, run_id=_training_run(job, layout) or _read(noted)) as run:
+        if noted.parent.is_dir():  # the job is at work, and killed before its card it would open another run
+            write_text(noted, run.id)
         run.log_results(config.train.steps if job.seed is not None else 0, figures(summary))
         for name in (PREPARED, INDEX):
             run.log_dataset(name, inputs[f"data {name}"], layout.at(name), "evaluation")
@@ -92,6 +95,10 @@ def track(job: Job, layout: Layout, inputs: Mapping[str, str], folder: Path) -> 
 
 
 def complete(job: Job, layout: Layout, inputs: Mapping[str, str], folder: Path) -> None:
+def _read(noted: Path) -> str | None:
+    return noted.read_text(encoding="utf-8") if noted.exists() else None
+
+
     """Log what the run of a reused evaluation does not hold: its figures, its traces."""
     holding = tracking.holding(_training_run(job, layout), figures(read_summary(folder)))
     if holding:
