@@ -53,9 +53,9 @@ def marker_of(methods: Sequence[str], method: str) -> str:
     return _MARKERS[list(methods).index(method) % len(_MARKERS)]
 
 
-def caption_of(text: str, synthetic: bool) -> str:
-    """The caption, with what must not be overlooked."""
-    return f"{'Synthetic data. ' if synthetic else ''}{text}"
+def caption_of(text: str, synthetic: bool, partial: bool = False) -> str:
+    """The caption, with what must not be overlooked: made data, and evaluations that did not ask every question."""
+    return f"{'PARTIAL. ' if partial else ''}{'Synthetic data. ' if synthetic else ''}{text}"
 
 
 def explain(figure: "Figure", caption: str) -> None:

@@ -40,12 +40,14 @@ def draw(found: Sequence[Difference], synthetic: bool, partial: bool = False) ->
     spans = [(100 * of.decides.low, 100 * of.decides.high) for of in estimates]
     reach = _reach(spans)
     told = (
-        f"{'PARTIAL. ' if partial else ''}Macro average EM, {seeds} seeds, paired. Line: 95 % interval over {what}. "
+        f"Macro average EM, {seeds} seeds, paired. Line: 95 % interval over {what}. "
         f"Filled: p below .05 after Holm's correction for the {len(found)} comparisons; grey: a tie."
         f"{' Arrow: the interval goes on.' if any(abs(end) > reach for span in spans for end in span) else ''}"
     )
     names = [f"{display(each.method)} − {display(each.base)}" for each in found]
-    figure, (axes,) = rows_of_panels("Differences of exact match, in points", caption_of(told, synthetic), names, 1)
+    figure, (axes,) = rows_of_panels(
+        "Differences of exact match, in points", caption_of(told, synthetic, partial), names, 1
+    )
     for place, (of, p, (low, high)) in enumerate(zip(estimates, adjusted, spans, strict=True)):
         tie = verdict(of.mean, p, True, True) == TIE
         look = GREY if tie else colour(0 if of.mean > 0 else 1)

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _EM = "Exact match by number of hops"
+Caption = Callable[[str], str]
+"""Adds what must not be overlooked to what a figure tells of itself."""
 
 
 def save(figure: "Figure", out: Path, name: str) -> list[Path]:
@@ -54,19 +56,23 @@ def _hops_name(hops: int, questions: int) -> str:
     return f"{hops} hop{'s' if hops > 1 else ''}\n{questions} questions"
 
 
-def hops(results: Sequence[MethodResult], synthetic: bool) -> "Figure | None":
+def hops(results: Sequence[MethodResult], synthetic: bool, partial: bool = False) -> "Figure | None":
     """EM by number of hops, with the range over seeds; None where hops are unknown."""
     counts = {hops: len(records) for hops, records in by_hops(results[0].evaluations[0].records).items()}
     if not counts:
         return None
     seeds = " and ".join(map(str, sorted({len(result.seeds) for result in results if result.seeds})))
-    return (_dots if len(results) > MANY + 1 else _all_bars)(results, counts, seeds, synthetic)
+
+    def caption(text: str) -> str:
+        return caption_of(text, synthetic, partial)
+
+    return (_dots if len(results) > MANY + 1 else _all_bars)(results, counts, seeds, caption)
 
 
-def _all_bars(results: Sequence[MethodResult], counts: dict[int, int], seeds: str, synthetic: bool) -> "Figure":
+def _all_bars(results: Sequence[MethodResult], counts: dict[int, int], seeds: str, caption: Caption) -> "Figure":
     coloured = [result.method for result in results if result.method != WARM_START]
     told = f"Bars: mean over {seeds} seeds; whiskers: lowest and highest seed." if seeds else ""
-    figure, axes = frame(_EM, caption_of(f"Test questions, greedy. {told}", synthetic))
+    figure, axes = frame(_EM, caption(f"Test questions, greedy. {told}"))
     width = 0.8 / len(results)
     for place, result in enumerate(results):
         _bars(axes, result, list(counts), place * width - 0.4 + width / 2, width, coloured)
@@ -93,13 +99,13 @@ def _bars(
         axes.text(x, value.high + 0.015, f"{100 * value.mean:.0f}", ha="center", fontsize=6.5, color="#333333")
 
 
-def _dots(results: Sequence[MethodResult], counts: dict[int, int], seeds: str, synthetic: bool) -> "Figure":
+def _dots(results: Sequence[MethodResult], counts: dict[int, int], seeds: str, caption: Caption) -> "Figure":
     """A panel for each number of hops, a row for each method, a grey line at the reference."""
     told = f"Test questions, greedy. Dot: mean over {seeds} seeds; line: lowest to highest seed."
     reference = next((each for each in results if each.method == curves.REFERENCE), None)
     told += f" Grey: {display(reference.method)}." if reference else ""
     height = 0.19 * len(results) + 0.6
-    figure, axes = panels(_EM, caption_of(told, synthetic), len(counts), len(counts), (2.1, height))
+    figure, axes = panels(_EM, caption(told), len(counts), len(counts), (2.1, height))
     for panel, (hops, questions) in zip(axes, counts.items(), strict=True):
         _column(panel, results, hops, _of_hops(reference, hops) if reference else None)
         panel.set_title(_hops_name(hops, questions), fontsize=8)
@@ -139,9 +145,9 @@ def write(
     figures: dict[str, Callable[[], Figure | None]] = {
         curve.file: partial(curves.draw, training, curve, validation_questions, synthetic) for curve in curves.CURVES
     }
-    figures["em_by_hops"] = partial(hops, results, synthetic)
-    partial_ = any(result.partial for result in results)
-    figures["differences"] = partial(forest.draw, differences(results, bases), synthetic, partial_)
+    cut = any(result.partial for result in results)
+    figures["em_by_hops"] = partial(hops, results, synthetic, cut)
+    figures["differences"] = partial(forest.draw, differences(results, bases), synthetic, cut)
     figures["information_gain"] = partial(credit_figures.gains, examined, synthetic)
     figures["advantage_mass"] = partial(credit_figures.mass, examined, synthetic)
     written: list[Path] = []

@@ -9,9 +9,10 @@ import pytest
 from made_results import evaluation, examined_rows, training_run
 
 from igsearch.evaluation.store import Evaluation
-from igsearch.reporting import curves, plots
+from igsearch.reporting import curves, forest, plots
+from igsearch.reporting.differences import differences
 from igsearch.reporting.examined import summary
-from igsearch.reporting.results import TrainingRun
+from igsearch.reporting.results import TrainingRun, group
 
 NAMES = (
     *("learning_curves", "uniform_groups", "first_query_useful", "em_by_hops"),
@@ -79,3 +80,15 @@ def test_a_curve_that_only_some_methods_log_is_drawn_for_these(training: list[Tr
     figure = curves.draw([logging, *training[3:]], curve, 200, synthetic=True)
     assert figure
     assert [line.get_label() for line in figure.axes[0].lines] == ["grpo (1 seed)"]
+
+
+def test_figures_of_partial_evaluations_say_so(evaluations: list[Evaluation]) -> None:
+    cut = group([replace(each, partial=("only 3 of 40 questions",)) for each in evaluations])
+    whole = group(evaluations)
+    for draw in (
+        lambda results, partial: plots.hops(results, True, partial),
+        lambda results, partial: forest.draw(differences(results, ()), True, partial),
+    ):
+        told = [str(draw(results, partial).get_supxlabel()) for results, partial in ((cut, True), (whole, False))]
+        assert told[0].startswith("PARTIAL. Synthetic data.")
+        assert "PARTIAL" not in told[1]
