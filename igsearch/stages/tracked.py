@@ -38,8 +38,9 @@ def read_summary(folder: Path) -> dict[str, Any]:
 
 
 def figures(summary: Mapping[str, Any]) -> dict[str, float]:
-    """`em/<benchmark>` and the like, averages over benchmarks, and `partial`: 1 where not all questions were asked."""
-    groups = {**summary["benchmarks"], "average": summary["average"]}
+    """`em/<benchmark>` and the like, `em/macro`, the unweighted mean of the benchmarks, `em/micro`, the mean of all
+    questions, and `partial`: 1 where not all questions were asked."""
+    groups = {**summary["benchmarks"], "macro": summary["average"], "micro": summary["all"]}
     means = {
         f"{metric}/{name}": group[metric]
         for metric in _METRICS
@@ -94,11 +95,11 @@ def track(job: Job, layout: Layout, inputs: Mapping[str, str], folder: Path) -> 
     return run.id
 
 
-def complete(job: Job, layout: Layout, inputs: Mapping[str, str], folder: Path) -> None:
 def _read(noted: Path) -> str | None:
     return noted.read_text(encoding="utf-8") if noted.exists() else None
 
 
+def complete(job: Job, layout: Layout, inputs: Mapping[str, str], folder: Path) -> None:
     """Log what the run of a reused evaluation does not hold: its figures, its traces."""
     holding = tracking.holding(_training_run(job, layout), figures(read_summary(folder)))
     if holding:
