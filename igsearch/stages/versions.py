@@ -9,13 +9,15 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+import yaml
+
 from igsearch.config import load
 from igsearch.errors import UserError
 from igsearch.stages.layout import Layout, home
 from igsearch.stages.rule import Plan
 from igsearch.stages.table import STAGES, Job, benchmark
 
-DATA, PIPELINE = Path("data.dvc"), Path("dvc.yaml")
+DATA, PIPELINE, LOCK = Path("data.dvc"), Path("dvc.yaml"), Path("dvc.lock")
 
 
 def tracked(base: Path = Path()) -> bool:
@@ -39,12 +41,37 @@ def targets(jobs: Iterable[Job], layout: Layout) -> list[str]:
     return [*(name for name in named if name not in pipeline), str(PIPELINE)]
 
 
+def mend_lock(base: Path = Path()) -> bool:
+    """Remove a dvc.lock that DVC cannot read, and say so: DVC writes it in place, and killed meanwhile leaves a part.
+
+    Nothing is lost, as the cards know what is up to date: `dvc repro` enters it again.
+    """
+    lock = base / LOCK
+    if not lock.exists() or _is_whole(lock):
+        return False
+    lock.unlink()
+    print(f"{lock} was cut off when DVC was killed: removed; `dvc repro` writes it again", file=sys.stderr)
+    return True
+
+
+def _is_whole(lock: Path) -> bool:
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+    from voluptuous import Invalid
+
+    try:
+        COMPILED_LOCKFILE_SCHEMA(yaml.load(lock.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+    except (yaml.YAMLError, Invalid):
+        return False
+    return True
+
+
 def commit(jobs: Iterable[Job], layout: Layout) -> None:
     """`dvc commit` the outputs of jobs: its cache and dvc.lock then hold what lies there, and `dvc status` is clean.
 
     Raises UserError where a job is not up to date, or where DVC refuses.
     """
     listed = list(jobs)
+    mend_lock(layout.base)
     for job in listed:
         why = Plan(job, layout).stale()
         if why:
