@@ -179,7 +179,7 @@ def attempt(place: Place, known: Sequence[Phase], reference: dict[str, Any], poi
         place.restore(phase.state)
         at = 1 + int(point.share * size) if point.kind == "change" else point.share * size
         struck = killing.strike(place, phase.command, Moment(point.kind, at))
-        if struck.killed:
+        if struck.killed and struck.code:  # a signal may still meet a command that has done all its work
             break
         times = [float(change[1]) for change in place.changes()]
         size = min(size * 0.9, max(times) - min(times)) if point.kind != "change" else size - 1
