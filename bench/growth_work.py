@@ -113,7 +113,7 @@ def tables(folder: str) -> None:
 
     runs = sorted(each.parent for each in Path(folder).glob("*/metrics.jsonl"))
     training = [read_training(run / "metrics.jsonl", run.name, 0) for run in runs]
-    reporting.write(load_all(runs, texts=False), training, Path(folder) / "tables", Design(40, ("grpo",)))
+    reporting.write(load_all(runs, texts=False), training, [], Path(folder) / "tables", Design(40, ("grpo",)))
 
 
 def _known(count: int) -> dict[str, float]:

@@ -19,10 +19,10 @@ _OUTLIER = 6
 
 
 def _reach(spans: Sequence[tuple[float, float]]) -> float:
-    """How far the axis goes to either side."""
+    """How far the axis goes to either side; 1 where nothing differs."""
     widths = [high - low for low, high in spans]
     usual = [span for span, width in zip(spans, widths, strict=True) if width <= _OUTLIER * median(widths)]
-    return 1.08 * max(max(abs(low), abs(high)) for low, high in usual)
+    return 1.08 * max(max(abs(low), abs(high)) for low, high in usual) or 1.0
 
 
 def draw(found: Sequence[Difference], synthetic: bool, partial: bool = False) -> "Figure | None":

@@ -6,6 +6,8 @@ from igsearch.reporting.results import Design, read_training
 from igsearch.stages import table
 from igsearch.stages.rule import Context
 
+EXAMINED = "artifacts/examine/"
+
 
 def run(context: Context) -> None:
     """Write tables/, plots/ and metrics.json."""
@@ -18,11 +20,13 @@ def run(context: Context) -> None:
     ]
     rollouts = config.train.prompts_per_step * config.train.group_size
     design = Design(rollouts, config.benchmark.bases, config.rollout.prompt)
-    looked_at = [
-        examined.read(context.input(f"artifacts/examine/{job.run}"), job.method, int(job.seed or 0))
-        for job in table.examined(config)
-    ]
+    looked_at = [_examined(context, name) for name in context.plan.input_names if name.startswith(EXAMINED)]
     tables.write(evaluations, training, looked_at, context.staging / "tables", design)
     figures, asked = context.staging / "plots", config.train.validation_questions
     plots.write(evaluations, training, looked_at, figures, asked, config.benchmark.bases)
     (context.staging / "tables" / "metrics.json").rename(context.staging / "metrics.json")
+
+
+def _examined(context: Context, name: str) -> examined.Examined:
+    method, _, seed = name.removeprefix(EXAMINED).rpartition("-")
+    return examined.read(context.input(name), method, int(seed))

@@ -24,6 +24,6 @@ def test_every_command_of_the_tutorial_runs(tmp_path: Path) -> None:
     run = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
     assert "up to date" in run.stderr
-    assert run.stdout.count("one contract: ") == 2
+    assert run.stdout.count("one contract: ") == 3
     assert "train-frugal_advantages-0: never made" in run.stderr
     assert '"em": 1.0' in run.stdout
