@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from igsearch import tracking
+from igsearch.config import Config
 from igsearch.provenance import digest_json
 from igsearch.records import BENCHMARKS
 from igsearch.stages import table, tracked
@@ -91,7 +92,7 @@ def publish(where: Layout, parent: str) -> None:
     run.log_results(0, _flat(numbers, named=True))
     children = _children(where, parent)
     _tell_children(children, numbers, where.config.train.steps)
-    _draw_phases(children, where.config.profile, run)
+    _draw_phases(children, where.config, run)
     reasons = dict.fromkeys(row["partial"] for row in rows["main"] if row["partial"])
     run.set_tags({**tracked.marks(reasons), _TOLD_TAG: _state(where)})
 
@@ -148,21 +149,21 @@ def _tell_children(
         tracking.Run(client, run_id).log_results(0 if job.method == WARM_START else steps, _flat(own, named=False))
 
 
-def _draw_phases(children: Mapping[Job, str], profile: str, run: tracking.Run) -> None:
+def _draw_phases(children: Mapping[Job, str], config: Config, run: tracking.Run) -> None:
     """Log the figure of a step's seconds by phase, from the metrics of the runs: times lie in MLflow alone."""
     import matplotlib
 
     from igsearch.reporting import phases, plots
-    from igsearch.reporting.figure import STYLE
+    from igsearch.reporting.figure import STYLE, caption_of
 
     by_method: defaultdict[str, list[dict[str, float]]] = defaultdict(list)
     for job, run_id in children.items():
         means = tracking.mean_over_steps(run_id, [f"seconds/{phase}" for phase in phases.PHASES])
         by_method[job.method].append({name.removeprefix("seconds/"): value for name, value in means.items()})
     seconds = {method: _mean(each) for method, each in by_method.items()}
-    told = f"Mean over the steps of all seeds, profile {profile}; of the machine that trained."
+    told = f"Mean over the steps of all seeds, profile {config.profile}; of the machine that trained."
     with matplotlib.rc_context(STYLE), TemporaryDirectory() as folder:
-        figure = phases.draw(seconds, told)
+        figure = phases.draw(seconds, caption_of(told, config.data.synthetic))
         for path in plots.save(figure, Path(folder), "seconds_by_phase") if figure else ():
             run.log_folder(path, "plots")
 
