@@ -58,8 +58,9 @@ def _is_whole(lock: Path) -> bool:
     from dvc.schema import COMPILED_LOCKFILE_SCHEMA
     from voluptuous import Invalid
 
+    safe = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # safe_load would take seconds for a long one
     try:
-        COMPILED_LOCKFILE_SCHEMA(yaml.load(lock.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+        COMPILED_LOCKFILE_SCHEMA(safe(lock.read_bytes()).get_single_data())
     except (yaml.YAMLError, Invalid):
         return False
     return True
