@@ -3,7 +3,12 @@
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 os.environ.update(
     {
@@ -33,3 +38,15 @@ def real_data() -> Path:
     if not REAL_DATA.is_dir():
         pytest.skip(f"real data not found at {REAL_DATA}; set IGSEARCH_REAL_DATA to its folder")
     return REAL_DATA
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator["MlflowClient"]:
+    """A real MLflow store below a fresh working folder, shared by the tests of a module."""
+    from igsearch import tracking
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("project"))
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.delenv(tracking.PARENT_ENV, raising=False)
+        yield tracking.open_store()[0]

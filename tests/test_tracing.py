@@ -32,16 +32,6 @@ ANSWERING = [name for name in inference.METHODS if not inference.refusal(name, "
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowClient]:
-    """A store below a fresh working folder, shared by the tests of this module."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path_factory.mktemp("project"))
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.delenv(tracking.PARENT_ENV, raising=False)
-        yield tracking.open_store()[0]
-
-
-@pytest.fixture(scope="module")
 def policy() -> Policy:
     return scripted.tiny_policy()
 

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -16,16 +15,6 @@ from mlflow.entities import Run as StoredRun
 
 from igsearch import tracking
 from igsearch.config import Config, build
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowClient]:
-    """A store below a fresh working folder, shared by the tests of this module."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path_factory.mktemp("project"))
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.delenv(tracking.PARENT_ENV, raising=False)
-        yield tracking.open_store()[0]
 
 
 def points(client: MlflowClient, run_id: str, name: str) -> list[tuple[int, float]]:

@@ -57,32 +57,30 @@ def microscope(
     """
     from igsearch.reporting.microscope import write
 
-    more = [] if question is None else [_more(run, profile, sets, question)]
-    about, rows = _examined(run, profile, sets, *more)
-    other = None if against is None else _examined(against, profile, sets, *more)
-    if question is not None:
-        rows = [row for row in rows if row["uid"] == question]
-        other = other and (other[0], [row for row in other[1] if row["uid"] == question])
+    about, rows = _asked(run, profile, sets, question)
+    other = None if against is None else _asked(against, profile, sets, question)
     path = out or Path(f"{run}.html" if against is None else f"{run}-and-{against}.html")
     write(path, about, rows, other)
     show.say(f"{path}: {len(rows)} rollouts of {len({row['uid'] for row in rows})} questions; open it in a browser")
 
 
-def _more(run: str, profile: str | None, sets: list[str] | None, uid: str) -> str:
-    """The setting that has `uid` examined too; nothing changes where it is among the questions anyway."""
+def _asked(run: str, profile: str | None, sets: list[str] | None, uid: str | None) -> tuple[dict[str, Any], Rows]:
+    """What was found, with the greedy answers; of one question alone where `uid` names one, which is examined besides
+    the others where it is not among them."""
     import json
 
-    config, job = _examination(run, profile, sets)
     from igsearch.stages import layout
 
-    drawn = layout.of(config).at(job.fill(job.stage.outputs)[0]) / "rollouts.jsonl"
-    known = drawn.exists() and any(f'"uid": {json.dumps(uid)}' in line for line in drawn.open(encoding="utf-8"))
-    more = [*config.examine.more, *([] if known else [uid])]
-    return f"examine.more={json.dumps(more)}"
+    about, rows = _examined(run, profile, sets)
+    config = configuration(profile, sets)
+    if uid is not None and all(row["uid"] != uid for row in rows):
+        about, rows = _examined(run, profile, sets, f"examine.more={json.dumps([*config.examine.more, uid])}")
+    rows = [row for row in rows if uid in (None, row["uid"])]
+    return {**about, "evaluation": _greedy(layout.of(config).at(f"artifacts/evaluate/{run}"), rows)}, rows
 
 
 def _examined(run: str, profile: str | None, sets: list[str] | None, *more: str) -> tuple[dict[str, Any], Rows]:
-    """What an up-to-date examination has found; it is made where it is not up to date."""
+    """What an up-to-date examination tells of itself, and its rollouts; it is made where it is not up to date."""
     import json
 
     from igsearch.stages import layout
@@ -93,8 +91,7 @@ def _examined(run: str, profile: str | None, sets: list[str] | None, *more: str)
     folder = layout.of(config).at(job.fill(job.stage.outputs)[0])
     about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
     lines = (folder / ROLLOUTS).read_text(encoding="utf-8").split("\n")
-    rows = [json.loads(line) for line in lines if line]
-    return {**about, "evaluation": _greedy(layout.of(config).at(f"artifacts/evaluate/{run}"), rows)}, rows
+    return about, [json.loads(line) for line in lines if line]
 
 
 def _greedy(folder: Path, rows: Rows) -> dict[str, Any]:
