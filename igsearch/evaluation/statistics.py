@@ -7,12 +7,11 @@ from statistics import fmean
 
 import numpy as np
 
-from igsearch.evaluation.referee import Scores, Weights, of_methods
+from igsearch.evaluation.referee import Scores, Weights, of_methods, resampled_means
 from igsearch.seeds import generator
 
 Interval = tuple[float, float]
 Z95 = 1.959963984540054
-RESAMPLES = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +38,9 @@ def wilson(successes: float, count: int) -> Interval:
 
 
 def bootstrap(values: Sequence[float], key: str = "") -> Interval:
-    """95 % percentile interval of the mean over resampled questions (2,000 resamples, seeded by `key`)."""
-    distinct, counts = np.unique(np.asarray(values, dtype=float), return_counts=True)
-    # How often each distinct value occurs in a resample is multinomial: the same draw, without moving every question.
-    resamples = generator("bootstrap", key).multinomial(len(values), counts / len(values), RESAMPLES)
-    means = resamples @ distinct / len(values)
-    low, high = np.quantile(means, [0.025, 0.975])
+    """95 % percentile interval of the mean over resampled questions (`referee.RESAMPLES`, seeded by `key`)."""
+    means_R = resampled_means(np.asarray(values, dtype=float), generator("bootstrap", key))
+    low, high = np.quantile(means_R, [0.025, 0.975])
     return float(low), float(high)
 
 

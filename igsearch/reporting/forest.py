@@ -32,11 +32,8 @@ def draw(found: Sequence[Difference], synthetic: bool, partial: bool = False) ->
     estimates = [each.estimate("em") for each in found]
     adjusted = holm([of.decides.p for of in estimates])
     seeds = " or ".join(map(str, sorted({each.seeds for each in found})))
-    what = (
-        "seeds and questions"
-        if all(of.methods for of in estimates)
-        else "questions, for these trained models where one seed"
-    )
+    alone = "questions alone, for the models as they were trained"
+    what = "seeds and questions" if all(of.methods for of in estimates) else alone
     spans = [(100 * of.decides.low, 100 * of.decides.high) for of in estimates]
     reach = _reach(spans)
     told = (

@@ -13,7 +13,6 @@ import torch
 from spies import SpyScorer
 from typer.testing import CliRunner
 
-from igsearch.cli import ledger as command
 from igsearch.cli.entry import app
 from igsearch.errors import UserError
 from igsearch.evaluation import ledger
@@ -21,6 +20,7 @@ from igsearch.methods import InformationGainConfig
 from igsearch.policy.base import Policy
 from igsearch.policy.scorer import Scorer
 from igsearch.records import Episode
+from igsearch.reporting import ledger as tables
 from igsearch.rewards.information_gain import StepGain, information_gain
 
 KEY = (3, "ledger")
@@ -263,11 +263,11 @@ def test_tables_fit_a_terminal_and_hold_every_row(tiny: Policy) -> None:
     rows = ledger.ledger(tiny, batches.episodes(tiny), PLAIN, KEY)
     wide = [{**row, "changed": 1234, "flips": 1234, "flips_outside": 1000, "steps": 1300} for row in rows]
     console = Console(width=80, record=True)
-    console.print(command.terminal(wide, "Rollouts").rich())
+    console.print(tables.terminal(wide, "Rollouts").rich())
     lines = console.export_text().splitlines()
     assert max(map(len, lines)) <= 80
     assert [line.split("  ")[0] for line in lines[3:]] == [row["deviation"] for row in rows]
-    page = command.paper(rows, "Rollouts").markdown()
+    page = tables.paper(rows, "Rollouts").markdown()
     assert all(f"| {row['deviation']} |" in page for row in rows)
     assert "contexts as text: no effect; text and slices spell the same tokens" in page
 
